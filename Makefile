@@ -1,0 +1,62 @@
+# All that a newcomer, a developer and CI run. A bare Debian 12 or 13 needs `apt-get install git make` first; the rest
+# installs itself as root (`make deps`). Everything that is made lies in .cache/ and dist/.
+
+SHELL := /bin/bash
+CACHE := $(CURDIR)/.cache
+PYTHON := $(CACHE)/venv/bin/python
+COLLECTION := $(CACHE)/collections/ansible_collections/microos/transactional
+
+export PATH := $(CACHE)/venv/bin:$(PATH)
+export ANSIBLE_COLLECTIONS_PATH := $(CACHE)/collections
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build lint sanity unit host host-% molecule molecule-% test test-full demo demo-shell clean
+
+help: ## show this
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: deps ## see it work: a VM is built and booted, a package installed, rolled back
+	$(PYTHON) tests/demo/demo.py
+
+demo-shell: deps ## log in to the demo's VM and play on
+	$(PYTHON) tests/demo/demo.py --shell
+
+test: deps ## all gates: build lint unit sanity host molecule
+	@$(PYTHON) tests/gates.py
+
+test-full: test ## the same; long tests will join here
+
+deps: ## install what the other targets need
+	@.ci/deps
+
+build: deps ## the collection's tarball, in dist/
+	ansible-galaxy collection build --force --output-path dist
+	ansible-galaxy collection install --offline --force --collections-path $(CACHE)/installed dist/microos-transactional-*.tar.gz
+
+lint: deps ## ruff, yamllint, shellcheck, ansible-lint, changelog, module documentation
+	ruff check
+	yamllint --strict .
+	git -c safe.directory='*' ls-files -co --exclude-standard | xargs grep -lE '^#!.*\b(ba)?sh\b' | xargs -r shellcheck
+	antsibull-changelog lint
+	ansible-lint --offline --profile production
+	cd $(COLLECTION) && antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck .
+
+sanity: deps ## ansible-test sanity, on every Python that is here
+	@.ci/sanity
+
+unit: deps ## pure tests, in seconds
+	pytest tests/unit
+
+host: host-tukit host-snapper ## the engines on a real btrfs, no VM
+host-%: deps
+	tests/host/run --engine $*
+
+molecule: molecule-tukit molecule-snapper ## the scenarios on a VM
+molecule-%: export TESTBED_ENGINE = $*
+molecule-%: export MOLECULE_EPHEMERAL_DIRECTORY = $(or $(TESTBED_STATE),$(CACHE))/molecule-$*
+molecule-%: deps
+	molecule test
+
+clean: ## remove all that was made
+	rm -rf .cache dist .ansible
