@@ -1,0 +1,68 @@
+# Copyright: (c) 2026, the microos.transactional contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The interface of an engine: how a snapshot is opened, held, closed and deleted on this host.
+
+An engine does what it is told; the promises are kept in ``_transaction``.
+
+Note that this module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import abc
+import typing as t
+
+from ansible_collections.microos.transactional.plugins.module_utils._host import Host
+from ansible_collections.microos.transactional.plugins.module_utils._namespace import Namespace
+from ansible_collections.microos.transactional.plugins.module_utils._tools import btrfs, snapper
+
+# tukit's mark of an open transaction. The snapper engine sets it too, so that every tool knows such a snapshot.
+IN_PROGRESS = "transactional-update-in-progress"
+# What a finished snapshot gets, so that it is cleaned up some day
+CLEANUP = "number"
+
+
+def is_open(snapshot: t.Mapping) -> bool:
+    """Whether a row of the snapshot list is an open transaction."""
+    return snapshot["userdata"].get(IN_PROGRESS) == "yes"
+
+
+class Engine(abc.ABC):
+    name = ""
+
+    def __init__(self, host: Host):
+        self.host = host
+
+    @abc.abstractmethod
+    def open(self, base: int, description: str, userdata: t.Mapping[str, str]) -> int:
+        """Make an open read-write snapshot of ``base``, kept from the cleanup; returns its number."""
+
+    @abc.abstractmethod
+    def hold(self, number: int) -> Namespace:
+        """Start a process that stays in the mount namespace of an open snapshot."""
+
+    @abc.abstractmethod
+    def close(self, number: int) -> None:
+        """Make an open snapshot the default; read-only if the default was."""
+
+    @abc.abstractmethod
+    def abort(self, number: int) -> None:
+        """Delete an open snapshot."""
+
+    def rollback(self, number: int) -> int:
+        """Make a closed snapshot the default; returns its number.
+
+        On a read-write host a read-only snapshot gets a read-write copy, which becomes the default instead.
+        """
+        writable = not btrfs.is_read_only(snapper.path_of(self.host.default()))
+        if writable and btrfs.is_read_only(snapper.path_of(number)):
+            number = self._copy(number)
+        snapper.set_default(number)
+        return number
+
+    def _copy(self, number: int) -> int:
+        copy = snapper.create(number, f"writable copy of #{number}", {})
+        snapper.modify(copy, cleanup=CLEANUP)
+        return copy

@@ -1,0 +1,37 @@
+# Copyright: (c) 2026, the microos.transactional contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What all modules of the collection share on their Ansible side.
+
+Note that this module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import signal
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
+from ansible_collections.microos.transactional.plugins.module_utils._host import Host
+
+ENGINE_ARGUMENT = {"type": "str", "choices": ["auto", "tukit", "snapper"], "default": "auto"}
+
+
+def _interrupted(number, _frame):
+    raise TransactionalError(f"ended by signal {number}")
+
+
+def run(module: AnsibleModule, work: t.Callable[[Host], dict]) -> t.NoReturn:
+    """Run ``work`` on a transactional host; what it returns is the result, its errors name the host."""
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, _interrupted)
+    host = Host()
+    try:
+        host.require_transactional()
+        result = work(host)
+    except TransactionalError as exc:
+        module.fail_json(msg=f"{host.name}: {exc}", **exc.details)
+    module.exit_json(**result)

@@ -1,0 +1,144 @@
+# Copyright: (c) 2026, the microos.transactional contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Mount namespaces: a snapshot as the root, in a process that stays there, entered by any number of commands.
+
+Two views of a snapshot are planned here. ``read_write`` is the view of ``tukit call`` (transactional-update 6.1.3) for
+hosts without tukit. ``read_only`` is for predictions: whatever a command writes there is gone when the view is.
+
+Note that this module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import typing as t
+
+from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
+from ansible_collections.microos.transactional.plugins.module_utils._tools import command
+
+# Says which process it is, then stays until its standard input is closed: by release(), or by the end of its parent.
+STAY = "echo $$; exec cat"
+
+KERNEL = ("/dev", "/proc", "/sys")
+PRIVATE = ("/tmp", "/run", "/var/tmp")
+# Live inside a transaction, as in tukit; the second group only where it is a file system of its own
+LIVE = ("/var/log", "/var/cache", "/opt")
+LIVE_STATE = ("/var/lib/zypp", "/var/lib/ca-certificates", "/var/lib/alternatives", "/var/lib/selinux")
+LIVE_MOUNTS = ("/root", "/boot/efi", "/boot/writable", "/boot/zipl", "/boot/grub2/x86_64-efi", "/boot/grub2/i386-pc",
+               "/boot/grub2/arm64-efi", "/boot/grub2/powerpc-ieee1275", "/boot/grub2/s390x-emu")
+# What zypper writes even for a prediction
+ZYPP_STATE = ("/var/cache/zypp", "/var/lib/zypp")
+
+
+def _bind(source: str, target: str, recursive: bool = False) -> list[list[str]]:
+    return [["mount", "--rbind" if recursive else "--bind", source, target]]
+
+
+def _resolver(root: str) -> list[list[str]]:
+    """Name resolution inside, where /etc/resolv.conf is a link into the private /run."""
+    target = os.path.realpath("/etc/resolv.conf")
+    if not target.startswith("/run/") or not os.path.exists(target):
+        return []
+    return [["install", "-D", "-m", "0644", target, root + target]]
+
+
+def read_write(root: str, mount_points: t.Container[str]) -> list[list[str]]:
+    """Commands that turn the snapshot at ``root`` into the root of a transaction."""
+    live = [path for path in LIVE if os.path.isdir(path)]
+    if "/var" in mount_points:
+        live += [path for path in LIVE_STATE if os.path.isdir(path)]
+    live += [path for path in LIVE_MOUNTS if path in mount_points]
+    steps = _bind(root, root)
+    steps.append(["mkdir", "-p"] + [root + path for path in KERNEL + PRIVATE + tuple(live) + ("/.snapshots",)])
+    for path in KERNEL:
+        steps += _bind(path, root + path, recursive=True)
+    for path in live + ["/.snapshots"]:
+        steps += _bind(path, root + path)
+    for path in PRIVATE:
+        mode = "0755" if path == "/run" else "1777"
+        steps.append(["mount", "-t", "tmpfs", "-o", "mode=" + mode, "tmpfs", root + path])
+    return steps + _resolver(root)
+
+
+def read_only(root: str, keep_cache: bool) -> list[list[str]]:
+    """Commands that turn the snapshot at ``root`` into the root of a view that leaves no trace.
+
+    With ``keep_cache`` what zypper downloads goes to the host's own cache, which is no part of any snapshot.
+    """
+    steps = _bind(root, root)
+    steps.append(["mount", "-o", "remount,bind,ro", root])
+    for path in KERNEL:
+        steps += _bind(path, root + path, recursive=True)
+    for path in ("/tmp", "/run", "/var"):
+        steps.append(["mount", "-t", "tmpfs", "tmpfs", root + path])
+    steps.append(["mkdir", "-p"] + [root + path for path in ("/var/tmp", "/var/log")])
+    for path in ("/opt", "/root"):
+        if os.path.isdir(path):
+            steps += _bind(path, root + path)
+            steps.append(["mount", "-o", "remount,bind,ro", root + path])
+    for path in ZYPP_STATE:
+        if not os.path.isdir(path):
+            continue
+        steps.append(["mkdir", "-p", root + path])
+        if keep_cache:
+            steps += _bind(path, root + path)
+        else:
+            layers = root + "/tmp/overlay" + path
+            steps.append(["mkdir", "-p", layers + "/upper", layers + "/work"])
+            options = f"lowerdir={path},upperdir={layers}/upper,workdir={layers}/work"
+            steps.append(["mount", "-t", "overlay", "-o", options, "overlay", root + path])
+    return steps + _resolver(root)
+
+
+def holder_argv(root: str, steps: t.Sequence[t.Sequence[str]]) -> list[str]:
+    """One command that makes a private mount namespace, runs ``steps`` in it and stays in ``root``."""
+    script = "\n".join(["set -e"] + [shlex.join(step) for step in steps]
+                       + [f"exec chroot {shlex.quote(root)} sh -c {shlex.quote(STAY)}"])
+    return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script]
+
+
+class Namespace:
+    """A process that stays inside, and the way in. It ends with this object's process at the latest."""
+
+    def __init__(self, argv: t.Sequence[str], env: t.Mapping[str, str] | None = None):
+        self.env = dict(env or {})
+        # cwd: what enters takes it over, and it must exist on both sides
+        self._process = subprocess.Popen(list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         stderr=subprocess.PIPE, cwd="/", env=command.environment())
+        line = self._process.stdout.readline().decode("utf-8", "replace")
+        if not line.strip().isdigit():
+            _out, err = self._process.communicate()
+            result = command.Result(list(argv), self._process.returncode, line, err.decode("utf-8", "replace"))
+            raise command.CommandError(result)
+        self.pid = int(line)
+
+    def run(self, argv: t.Sequence[str], env: t.Mapping[str, str] | None = None) -> command.Result:
+        """Run a command inside. Its exit status is its own; ``argv`` of the result is without the entering."""
+        if self._process.poll() is not None:
+            raise TransactionalError(f"the process that held the snapshot open has ended (pid {self.pid})")
+        enter = ["nsenter", "--target", str(self.pid), "--mount", "--root", "--wd", "--"]
+        merged = dict(self.env)
+        merged.update(env or {})
+        return command.run(enter + list(argv), merged)._replace(argv=list(argv))
+
+    def release(self) -> None:
+        """Let the namespace go; its mounts go with its last process."""
+        if self._process.poll() is None:
+            self._process.stdin.close()
+            self._process.wait()
+        self._process.stdout.close()
+        self._process.stderr.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exc):
+        self.release()
+
+
+def read_only_view(root: str, keep_cache: bool) -> Namespace:
+    return Namespace(holder_argv(root, read_only(root, keep_cache)))

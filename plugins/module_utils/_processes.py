@@ -1,0 +1,83 @@
+# Copyright: (c) 2026, the microos.transactional contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who is at work: holders of a lock, and processes that live inside a snapshot.
+
+Note that this module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+ENDING_SECONDS = 5
+
+
+def describe(pid: int | None) -> str:
+    """For example ``pid 812 (transactional-update dup) since 2026-01-31 04:12:00``."""
+    if pid is None:
+        return "a process that has just ended"
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as stream:
+            words = stream.read().decode("utf-8", "replace").strip("\0").split("\0")
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(os.stat(f"/proc/{pid}").st_ctime))
+    except OSError:
+        return f"pid {pid}, which has ended"
+    return f"pid {pid} ({' '.join(words)[:200]}) since {since}"
+
+
+def parse_locks(text: str, device: int, inode: int) -> int | None:
+    """The process that holds a lock on a file, from ``/proc/locks`` (format: proc(5))."""
+    wanted = f"{os.major(device):02x}:{os.minor(device):02x}:{inode}"
+    for line in text.splitlines():
+        fields = line.split()
+        if fields[1] != "->" and fields[5] == wanted:
+            return int(fields[4])
+    return None
+
+
+def lock_holder(path: str) -> int | None:
+    """The process that holds a lock on the file at ``path``, or None."""
+    try:
+        about = os.stat(path)
+        with open("/proc/locks", encoding="ascii") as stream:
+            return parse_locks(stream.read(), about.st_dev, about.st_ino)
+    except OSError:
+        return None
+
+
+def inside(subvolume: str) -> list[int]:
+    """Processes whose root directory is ``subvolume``, in whichever mount namespace they are."""
+    there = os.stat(subvolume)
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                root = os.stat(f"/proc/{name}/root/")
+            except OSError:  # ended meanwhile, or a kernel thread
+                continue
+            # each btrfs subvolume has a device number of its own
+            if (root.st_dev, root.st_ino) == (there.st_dev, there.st_ino):
+                found.append(int(name))
+    return found
+
+
+def end_inside(subvolume: str) -> list[str]:
+    """End what still runs inside ``subvolume``: ask, wait, then kill. Returns what was ended, described."""
+    ended = {pid: describe(pid) for pid in inside(subvolume)}
+    deadline = time.monotonic() + ENDING_SECONDS
+    left = list(ended)
+    while left:
+        number = signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL
+        for pid in left:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.05)
+        left = inside(subvolume)
+        ended.update({pid: describe(pid) for pid in left if pid not in ended})
+    return list(ended.values())

@@ -1,0 +1,113 @@
+# Copyright: (c) 2026, the microos.transactional contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run ``snapper`` on the configuration of the root file system and read its answers.
+
+Facts are from snapper 0.10.6; what 0.8 to 0.10.4 lack is replaced by btrfs itself.
+
+Note that this module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import typing as t
+
+from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
+from ansible_collections.microos.transactional.plugins.module_utils._tools import btrfs, command
+
+CONFIG = "root"
+CONFIG_FILE = f"/etc/snapper/configs/{CONFIG}"
+BUS_SOCKET = "/run/dbus/system_bus_socket"
+COLUMNS = ("number,default,active,type,date,user,used-space,cleanup,description,userdata,"
+           "pre-number,post-number,post-date")
+
+
+def path_of(number: int) -> str:
+    """Where the root subvolume of a snapshot is found."""
+    return f"/.snapshots/{number}/snapshot"
+
+
+def exists(number: int) -> bool:
+    return os.path.isdir(path_of(number))
+
+
+def _argv(*args: str) -> list[str]:
+    no_bus = [] if os.path.exists(BUS_SOCKET) else ["--no-dbus"]
+    return ["snapper"] + no_bus + ["--config", CONFIG] + list(args)
+
+
+def _userdata(userdata: t.Mapping[str, str]) -> str:
+    """``key=value,key=value``; snapper has no way to write a comma inside a value."""
+    return ",".join(f"{key}={value.replace(',', ';')}" for key, value in userdata.items())
+
+
+def parse_list(stdout: str) -> list[dict]:
+    """Parse ``snapper --jsonout list``: one dict for each snapshot, keys with underscores, without number 0.
+
+    Numbers, booleans and nulls are real ones; ``userdata`` is always a dict.
+    """
+    try:
+        rows = json.loads(stdout)[CONFIG]
+    except (ValueError, KeyError) as exc:
+        raise TransactionalError(f"cannot read the snapshot list of snapper: {stdout[:200]}") from exc
+    snapshots = []
+    for row in rows:
+        snapshot = {key.replace("-", "_"): value for key, value in row.items()}
+        snapshot["userdata"] = snapshot.get("userdata") or {}
+        if snapshot["number"] != 0:
+            snapshots.append(snapshot)
+    return snapshots
+
+
+def snapshots(used_space: bool = False) -> list[dict]:
+    """All snapshots, oldest number first. ``used_space`` (bytes) needs quota and may be slow."""
+    columns = COLUMNS if used_space else COLUMNS.replace("used-space,", "")
+    base = ["--utc", "--iso", "--jsonout", "list"] + ([] if used_space else ["--disable-used-space"])
+    result = command.run(_argv(*(base + ["--columns", columns + ",read-only"])))
+    if result.rc == 0:
+        return parse_list(result.stdout)
+    # snapper <= 0.10.4 has no column read-only
+    listed = parse_list(command.check(_argv(*(base + ["--columns", columns]))).stdout)
+    for snapshot in listed:
+        snapshot["read_only"] = btrfs.is_read_only(path_of(snapshot["number"]))
+    return listed
+
+
+def create(base: int, description: str, userdata: t.Mapping[str, str]) -> int:
+    """Make a read-write snapshot of ``base`` that the cleanup does not touch."""
+    result = command.check(_argv(
+        "create", "--from", str(base), "--read-write", "--print-number",
+        "--description", description, "--userdata", _userdata(userdata),
+    ))
+    return int(result.stdout.strip())
+
+
+def modify(number: int, userdata: t.Mapping[str, str] | None = None, cleanup: str | None = None) -> None:
+    """Set keys of the userdata (an empty value removes the key) and the cleanup algorithm ("" for none)."""
+    args = ["modify"]
+    if userdata:
+        args += ["--userdata", _userdata(userdata)]
+    if cleanup is not None:
+        args += ["--cleanup-algorithm", cleanup]
+    command.check(_argv(*(args + [str(number)])))
+
+
+def set_read_only(number: int) -> None:
+    if command.run(_argv("modify", "--read-only", str(number))).rc != 0:  # snapper <= 0.10.4
+        btrfs.set_read_only(path_of(number), True)
+
+
+def set_default(number: int) -> None:
+    """Choose the snapshot of the next boot, through snapper so that its plugins update the boot loader."""
+    if command.run(_argv("modify", "--default", str(number))).rc != 0:  # snapper <= 0.10.4
+        btrfs.set_default_subvolume(path_of(number))
+
+
+def delete(number: int) -> None:
+    """Delete a snapshot, and make sure of it: snapper exits with 0 when it refuses."""
+    result = command.check(_argv("delete", str(number)))
+    if exists(number):
+        raise command.CommandError(result)

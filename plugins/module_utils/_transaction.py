@@ -1,0 +1,153 @@
+# Copyright: (c) 2026, the microos.transactional contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A transaction: an open snapshot, the work in it, and its end. The one place where the promises are kept.
+
+* failure leaves no trace: leaving the ``with`` block without ``close`` deletes the snapshot
+* work continues from the pending snapshot: the base is always the default
+* nothing is lost silently: close fails if somebody moved the default meanwhile
+* crashes are survivable: what an interrupted run left is known by its tag and deleted by the next run
+* every snapshot can be explained: description and userdata say what made it
+
+Note that this module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import typing as t
+import uuid
+
+from ansible_collections.microos.transactional.plugins.module_utils import _processes
+from ansible_collections.microos.transactional.plugins.module_utils._engine.base import CLEANUP, Engine, is_open
+from ansible_collections.microos.transactional.plugins.module_utils._engine.snapper import SnapperEngine
+from ansible_collections.microos.transactional.plugins.module_utils._engine.tukit import TukitEngine
+from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
+from ansible_collections.microos.transactional.plugins.module_utils._host import Host
+from ansible_collections.microos.transactional.plugins.module_utils._lock import Lock
+from ansible_collections.microos.transactional.plugins.module_utils._namespace import Namespace
+from ansible_collections.microos.transactional.plugins.module_utils._tools import command, snapper
+
+# Keys of the userdata
+TAG = "ansible-transaction"
+BASE = "ansible-base"
+MODULE = "ansible-module"
+FAILED = "ansible-failed"
+# Between tukit's open and the tagging only the description tells whose snapshot it is.
+DESCRIPTION_PREFIX = "ansible: "
+DESCRIPTION_LENGTH = 120
+
+
+def choose_engine(host: Host, wanted: str = "auto") -> Engine:
+    """The engine for a host: tukit where it is installed, else snapper; ``wanted`` overrides."""
+    has_tukit = command.which("tukit") is not None
+    if wanted == "tukit" and not has_tukit:
+        raise TransactionalError("engine 'tukit' was asked for, but tukit is not installed on this host; "
+                                 "use engine 'auto' or 'snapper'")
+    if wanted == "tukit" or (wanted == "auto" and has_tukit):
+        return TukitEngine(host)
+    return SnapperEngine(host)
+
+
+def leftovers(snapshots: t.Iterable[t.Mapping]) -> list[int]:
+    """Open snapshots that an earlier run of this collection left, unless they were kept on purpose."""
+    return [
+        row["number"] for row in snapshots
+        if is_open(row) and FAILED not in row["userdata"]
+        and (TAG in row["userdata"] or row["description"].startswith(DESCRIPTION_PREFIX))
+    ]
+
+
+class Transaction:
+    """``with Transaction(...) as tx: tx.run(...); tx.close()``."""
+
+    def __init__(self, engine: Engine, module: str, description: str, keep_failed: bool = False):
+        self.engine = engine
+        self.id = str(uuid.uuid4())
+        self.base: int | None = None
+        self.snapshot: int | None = None
+        self.recovered: list[int] = []
+        self._module = module
+        self._description = (DESCRIPTION_PREFIX + description)[:DESCRIPTION_LENGTH]
+        self._keep_failed = keep_failed
+        self._closed = False
+        self._lock = Lock()
+        self._namespace: Namespace | None = None
+
+    def __enter__(self):
+        self._lock.acquire(self._description)
+        try:
+            self._recover()
+            self.base = self.engine.host.default()
+            tags = {TAG: self.id, BASE: str(self.base), MODULE: self._module}
+            self.snapshot = self.engine.open(self.base, self._description, tags)
+            self._namespace = self.engine.hold(self.snapshot)
+        except BaseException as exc:
+            self.__exit__(type(exc), exc, None)
+            raise
+        return self
+
+    def run(self, argv: t.Sequence[str], env: t.Mapping[str, str] | None = None) -> command.Result:
+        """Run a command in the transaction."""
+        return self._namespace.run(argv, env)
+
+    def close(self) -> None:
+        """Make the snapshot the default. After an error here the snapshot is deleted as after any other."""
+        self._leave()
+        default = self.engine.host.default()
+        if default != self.base:
+            raise TransactionalError(
+                f"snapshot {self.snapshot} was made from {self.base}, but the default is now {default}"
+                f"{self._about(default)}; closing would lose that change, so it was not closed. Run the task again to "
+                f"build on snapshot {default}", base=self.base, default=default)
+        snapper.modify(self.snapshot, cleanup=CLEANUP)
+        self.engine.close(self.snapshot)
+        now = self.engine.host.default()
+        if now != self.snapshot:
+            raise TransactionalError(f"snapshot {self.snapshot} was closed, but the default is {now}",
+                                     base=self.base, default=now)
+        self._closed = True
+
+    def __exit__(self, _type, exc, _traceback):
+        try:
+            if self.snapshot is not None and not self._closed:
+                self._abandon(exc)
+        finally:
+            self._lock.release()
+
+    def _abandon(self, exc: BaseException | None) -> None:
+        """Delete the snapshot, or keep it for a look; whatever goes wrong here joins the first error."""
+        try:
+            self._leave()
+            if exc is not None and self._keep_failed:
+                snapper.modify(self.snapshot, {FAILED: "yes"}, cleanup=CLEANUP)
+                outcome = f"Snapshot {self.snapshot} was kept for a look at {snapper.path_of(self.snapshot)}"
+                details = {"kept_snapshot": self.snapshot}
+            else:
+                self.engine.abort(self.snapshot)
+                outcome, details = f"Snapshot {self.snapshot} was deleted", {}
+            if isinstance(exc, TransactionalError):
+                exc.add(f"{outcome}; the default is {self.engine.host.default()}")
+                exc.details.update(details)
+        except TransactionalError as second:
+            if not isinstance(exc, TransactionalError):
+                raise
+            exc.add(f"Snapshot {self.snapshot} could not be deleted, the next run will try again: {second}")
+
+    def _leave(self) -> None:
+        """End what still runs in the snapshot: it would go on writing into it."""
+        if self._namespace is not None:
+            self._namespace.release()
+            self._namespace = None
+        if snapper.exists(self.snapshot):
+            _processes.end_inside(snapper.path_of(self.snapshot))
+
+    def _recover(self) -> None:
+        for number in leftovers(snapper.snapshots()):
+            _processes.end_inside(snapper.path_of(number))
+            self.engine.abort(number)
+            self.recovered.append(number)
+
+    def _about(self, number: int) -> str:
+        row = next((row for row in snapper.snapshots() if row["number"] == number), None)
+        return f" ('{row['description']}', made {row['date']} UTC)" if row else ""
