@@ -7,7 +7,7 @@ ROOTFS is an unpacked Debian 13 root with rpm, createrepo-c and gpg; their tools
 TARGET becomes a tree to lay over the guest's root:
 
     /opt/testbed/repos/NAME         the repositories
-    /opt/testbed/repos/key.asc      the public key of the good ones; made anew at each build, the secret one is thrown away
+    /opt/testbed/repos/key.asc      the public key of the good ones: new at each build, the secret one is thrown away
     /etc/zypp/repos.d/testbed-NAME.repo
 
 Afterwards the builder of the image runs in the guest's root, where %_dbpath is set already:
@@ -16,7 +16,6 @@ Afterwards the builder of the image runs in the guest's root, where %_dbpath is 
     rpm --install --justdb --nodeps /opt/testbed/repos/main/noarch/testbed-base-1.0-1.noarch.rpm
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -69,7 +68,7 @@ RPM = (
 
 
 def build(rootfs: Path, target: Path) -> None:
-    """Build everything; an error of a tool is raised with its output."""
+    """Build everything; `target` must not have repositories yet. A failing tool raises an error with its output."""
     table = tomllib.loads(TABLE.read_text())
     built = {name: repo for name, repo in table["repos"].items() if "baseurl" not in repo}
     with tempfile.TemporaryDirectory(prefix="testbed-repos-") as directory:
@@ -80,7 +79,7 @@ def build(rootfs: Path, target: Path) -> None:
         for name, repo in built.items():
             if repo.get("tampered"):
                 tamper(work / "repos" / name)
-        shutil.copytree(work / "repos", target / HOME.lstrip("/"), dirs_exist_ok=True)
+        shutil.copytree(work / "repos", target / HOME.lstrip("/"))
     write_repo_files(table["repos"], target / "etc/zypp/repos.d")
 
 
@@ -93,17 +92,21 @@ def write_specs(packages: dict, specs: Path) -> None:
 
 
 def spec(name: str, version: str, package: dict) -> str:
-    relations = [f"{tag.capitalize()}: {item}" for tag in ("provides", "requires", "conflicts") for item in package.get(tag, [])]
+    tags = ("provides", "requires", "conflicts")
+    relations = [f"{tag.capitalize()}: {item}" for tag in tags for item in package.get(tag, [])]
     scriptlets = [f"%{tag}\n{package[tag]}\n" for tag in ("pre", "post") if tag in package]
-    install, files = [package.get("install", "")], package.get("paths", [])
+    install, files = [package.get("install", "")], list(package.get("paths", []))
     for path, content in package.get("files", {}).items():
         mode = "0755" if "/bin/" in path else "0644"
         install.append(f"install -D -m {mode} /dev/stdin %{{buildroot}}{path} <<'END'\n{content.strip()}\nEND")
-        files = [*files, f"%config(noreplace) {path}" if path.startswith("/etc/") else path]
+        files.append(f"%config(noreplace) {path}" if path.startswith("/etc/") else path)
     return SPEC.format(
-        name=name, version=version,
-        relations="\n".join(relations), install="\n".join(install),
-        scriptlets="\n".join(scriptlets), files="\n".join(files),
+        name=name,
+        version=version,
+        relations="\n".join(relations),
+        install="\n".join(install),
+        scriptlets="\n".join(scriptlets),
+        files="\n".join(files),
     )
 
 
@@ -135,12 +138,20 @@ def run_inside(rootfs: Path, work: Path, script: list[str]) -> None:
     """Run the lines with a shell in the root, where `work` is /mnt and /tmp is a new one."""
     result = subprocess.run(
         ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-euc", ENTER, "sh", rootfs, work],
-        input="\n".join(script), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env={"PATH": os.defpath + ":/usr/sbin:/sbin", "LC_ALL": "C.UTF-8", "HOME": "/tmp",
-             "GNUPGHOME": "/tmp/gnupg", "SOURCE_DATE_EPOCH": EPOCH},
+        input="\n".join(script),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "LC_ALL": "C.UTF-8",
+            "HOME": "/tmp",
+            "GNUPGHOME": "/tmp/gnupg",
+            "SOURCE_DATE_EPOCH": EPOCH,
+        },
     )
     if result.returncode:
-        raise RuntimeError(f"building the repositories in {rootfs} failed, exit code {result.returncode}:\n{result.stdout}")
+        raise RuntimeError(f"building the repositories in {rootfs} failed ({result.returncode}):\n{result.stdout}")
 
 
 def tamper(repo: Path) -> None:
