@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Builds the RPM repositories of the test guests from repos/packages.toml.
 
     python3 tests/testbed/repos.py ROOTFS TARGET
