@@ -3,15 +3,21 @@
 
 SHELL := /bin/bash
 CACHE := $(CURDIR)/.cache
+DIST ?= dist
 PYTHON := $(CACHE)/venv/bin/python
 COLLECTION := $(CACHE)/collections/ansible_collections/microos/transactional
 
 export PATH := $(CACHE)/venv/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CACHE)/collections
 export PYTHONDONTWRITEBYTECODE := 1
+export RUFF_CACHE_DIR := $(CACHE)/ruff
+# CI often runs as root in a checkout of somebody else, where git refuses to work
+export GIT_CONFIG_COUNT := 1
+export GIT_CONFIG_KEY_0 := safe.directory
+export GIT_CONFIG_VALUE_0 := *
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build lint sanity unit host host-% molecule molecule-% test test-full demo demo-shell clean
+.PHONY: help deps build lint sanity unit host molecule test test-full demo demo-shell clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -30,14 +36,16 @@ test-full: test ## the same; long tests will join here
 deps: ## install what the other targets need
 	@.ci/deps
 
-build: deps ## the collection's tarball, in dist/
-	ansible-galaxy collection build --force --output-path dist
-	ansible-galaxy collection install --offline --force --collections-path $(CACHE)/installed dist/microos-transactional-*.tar.gz
+build: deps ## the collection's tarball, in dist/, and a try to install it
+	rm -f $(DIST)/microos-transactional-*.tar.gz
+	ansible-galaxy collection build --output-path $(DIST)
+	@set -e; root=$$(mktemp -d); trap 'rm -rf $$root' EXIT; export ANSIBLE_COLLECTIONS_PATH=$$root; \
+	ansible-galaxy collection install --offline $(DIST)/microos-transactional-*.tar.gz
 
 lint: deps ## ruff, yamllint, shellcheck, ansible-lint, changelog, module documentation
 	ruff check
 	yamllint --strict .
-	git -c safe.directory='*' ls-files -co --exclude-standard | xargs grep -lE '^#!.*\b(ba)?sh\b' | xargs -r shellcheck
+	git ls-files -coz --exclude-standard | xargs -0 grep -lszP '\A#!.*\b(ba)?sh\b' | xargs shellcheck
 	antsibull-changelog lint
 	ansible-lint --offline --profile production
 	cd $(COLLECTION) && antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck .

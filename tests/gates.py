@@ -1,0 +1,138 @@
+"""Run the gates (`make test`), two at a time, and end with the sum of all that passed and failed.
+
+Each gate is a target of the Makefile and writes a log of its own; the end of a failed one is shown. Test VMs live in a
+state folder of this run, so that two runs side by side do not meet, and are stopped whatever happens.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+# fast first
+GATES = ["build", "lint", "unit", "sanity", "host-tukit", "host-snapper", "molecule-tukit", "molecule-snapper"]
+LANES = 2
+LIMIT = 45 * 60  # seconds for one gate: a hanging one must not hang the run
+TAIL = 60  # lines shown of a failed gate's log
+
+ROOT = pathlib.Path(__file__).parents[1]
+CACHE = ROOT / ".cache"
+TESTBED = ROOT / "tests" / "testbed" / "testbed.py"
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+# pytest's closing line: "=== 1 failed, 12 passed, 2 skipped in 3.45s ==="
+CLOSING = re.compile(r"^=* ?((?:\d+ [a-z]+(?:, )?)+) in [\d.]+s", re.MULTILINE)
+
+
+@dataclasses.dataclass
+class Result:
+    """What a gate came to: pytest's own counts, or one for a gate that does not count."""
+
+    gate: str
+    seconds: float
+    log: pathlib.Path
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __str__(self) -> str:
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        return f"{self.gate:<18}{self.seconds:>6.0f} s   {self.passed} passed, {self.failed} failed{skipped}"
+
+
+def text(log: pathlib.Path) -> str:
+    return ANSI.sub("", log.read_text(encoding="utf-8", errors="replace"))
+
+
+def count(result: Result, returncode: int) -> Result:
+    """Fill in the counts from the log's closing lines and the exit status."""
+    for closing in CLOSING.findall(text(result.log)):
+        counts = {word.rstrip("s"): int(number) for number, word in re.findall(r"(\d+) (\w+)", closing)}
+        result.passed += counts.get("passed", 0)
+        result.failed += counts.get("failed", 0) + counts.get("error", 0)
+        result.skipped += counts.get("skipped", 0)
+    if returncode and not result.failed:
+        result.failed = 1
+    if not returncode and not result.passed:
+        result.passed = 1
+    return result
+
+
+def stop(process: subprocess.Popen) -> None:
+    """End a gate and its children; they get time to clean up."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def run(gate: str, logs: pathlib.Path, env: dict[str, str], running: set[subprocess.Popen]) -> Result:
+    log = logs / f"{gate}.log"
+    start = time.monotonic()
+    with log.open("w", encoding="utf-8") as output:
+        command = ["make", "--no-print-directory", gate]
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=output,
+                                   stderr=subprocess.STDOUT, start_new_session=True)
+        running.add(process)
+        try:
+            process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            stop(process)
+            print(f"gates: {gate} did not end within {LIMIT} s and was stopped", file=output)
+        running.discard(process)
+    return count(Result(gate, time.monotonic() - start, log), process.wait())
+
+
+def report(result: Result) -> None:
+    print(result, flush=True)
+    if result.failed:
+        for line in text(result.log).splitlines()[-TAIL:]:
+            print(f"    {line}")
+        print(f"    (all of it: {result.log.relative_to(ROOT)})", flush=True)
+
+
+def main(gates: list[str]) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    start = time.monotonic()
+    state = pathlib.Path(tempfile.mkdtemp(prefix="run-", dir=CACHE))
+    logs = CACHE / "logs" / state.name
+    logs.mkdir(parents=True)
+    env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    env |= {"TESTBED_STATE": str(state), "DIST": str(state / "dist"), "PY_COLORS": "0", "ANSIBLE_NOCOLOR": "1"}
+    results: list[Result] = []
+    running: set[subprocess.Popen] = set()
+    pool = concurrent.futures.ThreadPoolExecutor(LANES)
+    try:
+        for future in concurrent.futures.as_completed(pool.submit(run, gate, logs, env, running) for gate in gates):
+            results.append(future.result())
+            report(results[-1])
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in list(running):
+            stop(process)
+        if TESTBED.exists():
+            subprocess.run([sys.executable, TESTBED, "stop", "--all"], env=env, check=False)
+        for serial in state.rglob("*.log"):  # what the VMs said, for a look at a failure
+            shutil.copy(serial, logs / "-".join(serial.relative_to(state).parts))
+        shutil.rmtree(state, ignore_errors=True)
+
+    print("\nlogs:", logs.relative_to(ROOT))
+    passed, failed, skipped = (sum(getattr(r, name) for r in results) for name in ("passed", "failed", "skipped"))
+    print(f"{passed} passed, {failed} failed, {skipped} skipped in {time.monotonic() - start:.0f}s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:] or GATES))
