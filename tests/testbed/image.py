@@ -1,0 +1,308 @@
+"""Builds the disks of a test guest: a transactional host made from Debian 13 packages, laid out like openSUSE MicroOS.
+
+Everything is cached by the content of what it is made from. Building needs root; mounts and loop devices live in a
+private mount namespace and go with it, however the build ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Callable, Iterable, Iterator
+
+import repos
+
+HERE = Path(__file__).resolve().parent
+CACHE = Path(os.environ.get("TESTBED_CACHE")
+             or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "microos-testbed")
+ENGINES = ("tukit", "snapper")
+SUITE = "trixie"
+PACKAGES = (
+    "linux-image-cloud-amd64 systemd systemd-sysv systemd-boot systemd-boot-efi udev dbus dracut kmod btrfs-progs snapper "
+    "zypper rpm createrepo-c gpg gpg-agent python3 python3-btrfsutil openssh-server sudo zstd rsync iproute2 less attr acl"
+).split()
+ROOT_SIZE = "8G"
+ESP_SIZE = "1G"
+# What is no part of a snapshot
+SUBVOLUMES = ("var", "root", "home", "opt", "srv", "usr/local", "boot/writable")
+EARLY = ("var", "root")
+CMDLINE = "rw console=ttyS0 panic=5 rd.shell=0 rd.emergency=reboot systemd.show_status=1"
+SNAPSHOT_INFO = """\
+<?xml version="1.0"?>
+<snapshot>
+  <type>single</type>
+  <num>1</num>
+  <date>2026-01-01 00:00:00</date>
+  <description>first root filesystem</description>
+  <cleanup>number</cleanup>
+  <userdata><key>important</key><value>yes</value></userdata>
+</snapshot>
+"""
+SERVICES = {
+    "enable": "systemd-networkd ssh snapper-cleanup.timer",
+    "disable": "snapper-boot.timer snapper-timeline.timer",
+    "mask": "apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service "
+            "fstrim.timer systemd-firstboot.service",
+}
+
+
+def run(*argv: str | Path, **kwargs) -> subprocess.CompletedProcess:
+    return subprocess.run([str(word) for word in argv], check=True, **kwargs)
+
+
+# --- the cache ---------------------------------------------------------------------------------------------------
+
+
+def digest(*parts: str | Path) -> str:
+    """Of texts, files and trees: names, modes, link targets and contents."""
+    total = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            total.update(part.encode())
+            continue
+        for path in sorted([part, *part.rglob("*")]):
+            if "__pycache__" in path.parts:
+                continue
+            total.update(f"{path.relative_to(part)} {path.lstat().st_mode:o}\n".encode())
+            if path.is_symlink():
+                total.update(os.readlink(path).encode())
+            elif path.is_file():
+                total.update(path.read_bytes())
+    return total.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Two builds of the same thing at once: the second waits and then finds it made."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / f"{name}.lock", "w", encoding="ascii") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def cached(name: str, make: Callable[[Path], None]) -> Path:
+    """The directory CACHE/name; ``make`` fills it if it is not there yet. What is half-made never counts."""
+    target = CACHE / name
+    with locked(name):
+        if not target.exists():
+            print(f"testbed: building {name} ...", file=sys.stderr, flush=True)
+            work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=CACHE))
+            try:
+                make(work)
+                work.chmod(0o755)
+                work.rename(target)
+            except BaseException:
+                shutil.rmtree(work, ignore_errors=True)
+                raise
+    return target
+
+
+def ssh_key() -> Path:
+    """The private key for all guests of this cache."""
+    def make(work: Path) -> None:
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "testbed", "-f", work / "id_ed25519")
+    return cached("ssh", make) / "id_ed25519"
+
+
+# --- the layers --------------------------------------------------------------------------------------------------
+
+
+def rootfs() -> Path:
+    """The packages, as a tar file."""
+    def make(work: Path) -> None:
+        run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE,
+            work / "root.tar", stdout=sys.stderr)
+    return cached(f"rootfs-{digest(SUITE, ' '.join(PACKAGES))}", make) / "root.tar"
+
+
+def overlays(engine: str) -> list[Path]:
+    """The trees that are laid over the packages, in this order."""
+    trees = [HERE / "guest"]
+    if engine == "tukit":
+        trees.append(HERE / "guest-tukit")
+        if os.environ.get("TESTBED_OVERLAY"):
+            trees.append(Path(os.environ["TESTBED_OVERLAY"]).resolve(strict=True))
+    return trees
+
+
+def image(engine: str) -> Path:
+    """The disks of a guest that was never booted: a directory with root.img and esp.img."""
+    base = rootfs()
+    key = Path(f"{ssh_key()}.pub")
+    name = digest(base.parent.name, key, HERE / "image.py", HERE / "repos.py", HERE / "repos", *overlays(engine))
+
+    def make(work: Path) -> None:
+        # mounts and loop devices of the build go with this namespace
+        run("unshare", "--mount", "--propagation", "private", sys.executable, HERE / "image.py",
+            engine, base, key, work, stdout=sys.stderr)
+    return cached(f"image-{engine}-{name}", make)
+
+
+# --- building, inside the namespace ------------------------------------------------------------------------------
+
+
+def build(engine: str, base: Path, key: Path, work: Path) -> None:
+    tree = work / "tree"
+    tree.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "size=3G,mode=755", "tmpfs", tree)
+    run("tar", "-xf", base, "-C", tree)
+    repositories = work / "repositories"
+    repos.build(tree, repositories)
+    for overlay in [repositories, *overlays(engine)]:
+        run("rsync", "--archive", "--chown=root:root", f"{overlay}/", f"{tree}/")
+    shutil.rmtree(repositories)
+    identity = str(uuid.uuid4())
+    configure(tree, identity, key.read_text())
+    make_root_disk(tree, work / "root.img", identity)
+    make_esp(tree, work / "esp.img", identity)
+    run("umount", "--recursive", tree)
+    tree.rmdir()
+
+
+def configure(tree: Path, identity: str, public_key: str) -> None:
+    """All that is not the same on every host, or made by the guest's own tools."""
+    write(tree, "etc/fstab", fstab(identity))
+    write(tree, "etc/hostname", "microos\n")
+    write(tree, "etc/hosts", "127.0.0.1 localhost microos\n")
+    write(tree, "etc/resolv.conf", "nameserver 10.0.2.3\n")
+    write(tree, "etc/machine-id", uuid.uuid4().hex + "\n")
+    write(tree, "etc/kernel/cmdline", f"root=UUID={identity} {CMDLINE}\n")
+    for home in ("root", "home/admin"):
+        write(tree, f"{home}/.ssh/authorized_keys", public_key)
+    for directory in (".snapshots", "boot/efi", *SUBVOLUMES, "var/lib/ca-certificates", "var/log/journal"):
+        (tree / directory).mkdir(parents=True, exist_ok=True)
+    for filesystem in ("proc", "sys", "dev"):
+        run("mount", "--rbind", f"/{filesystem}", tree / filesystem)
+    run("mount", "-t", "tmpfs", "tmpfs", tree / "run")
+    run("chroot", tree, "sh", "-euxc", f"""
+        useradd --uid 1000 --home-dir /home/admin --shell /bin/bash admin
+        chown -R admin:admin /home/admin
+        mkdir -p /usr/lib/sysimage/rpm
+        rm -rf /var/lib/rpm
+        ln -s ../../usr/lib/sysimage/rpm /var/lib/rpm
+        rpm --import /opt/testbed/repos/key.asc
+        rpm --install --justdb --nodeps /opt/testbed/repos/main/noarch/testbed-base-1.0-1.noarch.rpm
+        {"".join(f"systemctl --quiet {verb} {units}; " for verb, units in SERVICES.items())}
+        rm -f /boot/initrd*
+        for kernel in /usr/lib/modules/*; do
+            dracut --quiet --force --kver "${{kernel##*/}}" "/boot/initrd-${{kernel##*/}}"
+        done
+        rm -rf /var/cache/apt /var/lib/apt/lists /usr/share/doc /usr/share/man
+    """, stdin=subprocess.DEVNULL)
+    for filesystem in ("run", "dev", "sys", "proc"):
+        run("umount", "--recursive", "--lazy", tree / filesystem)
+
+
+def fstab(identity: str) -> str:
+    """As in MicroOS: the default subvolume decides what / is, and /etc, /var and /root are mounted in the initrd."""
+    lines = ["/ btrfs ro=vfs", "/etc none bind,x-initrd.mount"]
+    lines += [f"/{path} btrfs subvol=/@/{path}{',x-initrd.mount' if path in EARLY else ''}" for path in SUBVOLUMES]
+    lines.append("/.snapshots btrfs subvol=/@/.snapshots")
+    sources = {"/etc": "/etc"}
+    entries = [f"{sources.get(line.split()[0], f'UUID={identity}')} {line} 0 0" for line in lines]
+    return "\n".join([*entries, "LABEL=ESP /boot/efi vfat umask=0077 0 0", ""])
+
+
+def write(tree: Path, name: str, text: str) -> None:
+    path = tree / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.write_text(text)
+
+
+def make_root_disk(tree: Path, disk: Path, identity: str) -> None:
+    run("truncate", "--size", ROOT_SIZE, disk)
+    run("mkfs.btrfs", "--quiet", "--uuid", identity, disk)
+    top = disk.with_suffix(".mount")
+    top.mkdir()
+    run("mount", "-o", "loop,compress=zstd:1", disk, top)  # the loop device goes with the mount
+    snapshot = top / "@/.snapshots/1/snapshot"
+    for path in ["@", "@/.snapshots"]:
+        run("btrfs", "-q", "subvolume", "create", top / path)
+    snapshot.parent.mkdir()
+    for path in [snapshot, snapshot / "etc", *(top / "@" / path for path in SUBVOLUMES)]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        run("btrfs", "-q", "subvolume", "create", path)
+    excludes = [f"--exclude=/{path}/*" for path in SUBVOLUMES]
+    run("rsync", "--archive", "--xattrs", "--acls", "--hard-links", *excludes, f"{tree}/", f"{snapshot}/")
+    for path in SUBVOLUMES:
+        run("rsync", "--archive", "--xattrs", "--acls", "--hard-links", f"{tree / path}/", f"{top / '@' / path}/")
+    (snapshot.parent / "info.xml").write_text(SNAPSHOT_INFO)
+    run("btrfs", "subvolume", "set-default", snapshot)
+    run("btrfs", "property", "set", "-ts", snapshot, "ro", "true")
+    run("umount", top)
+    top.rmdir()
+
+
+def make_esp(tree: Path, disk: Path, identity: str) -> None:
+    """systemd-boot and the entry of snapshot 1; later entries are the work of the guest's snapper plugin."""
+    run("truncate", "--size", ESP_SIZE, disk)
+    run("mkfs.vfat", "-F", "32", "-n", "ESP", disk, stdout=subprocess.DEVNULL)
+    files = disk.with_suffix(".files")
+    kernel = max(tree.glob("boot/vmlinuz-*"))
+    version = kernel.name.removeprefix("vmlinuz-")
+    initrd = tree / f"boot/initrd-{version}"
+    # the same name as the plugin gives
+    directory = f"microos/{version}-" + "".join(
+        f"{path.stat().st_size}-{int(path.stat().st_mtime)}-" for path in (kernel, initrd))
+    entry = [("title", "MicroOS snapshot 1"), ("version", "1"), ("sort-key", "microos"),
+             ("linux", f"/{directory}/linux"), ("initrd", f"/{directory}/initrd"),
+             ("options", f"root=UUID={identity} {CMDLINE} rootflags=subvol=@/.snapshots/1/snapshot")]
+    write(files, "loader/loader.conf", "timeout 0\neditor no\n")
+    write(files, "loader/entries/microos-1.conf", "".join(f"{key} {value}\n" for key, value in entry))
+    loader = tree / "usr/lib/systemd/boot/efi/systemd-bootx64.efi"
+    for source, name in [(loader, "EFI/BOOT/BOOTX64.EFI"), (loader, "EFI/systemd/systemd-bootx64.efi"),
+                         (kernel, f"{directory}/linux"), (initrd, f"{directory}/initrd")]:
+        (files / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, files / name)
+    run("mcopy", "-s", "-i", disk, *files.iterdir(), "::/")
+    shutil.rmtree(files)
+
+
+# --- a look inside without a VM ----------------------------------------------------------------------------------
+
+ENTER = """
+set -e
+disk=$1 root=$2; shift 2
+mount -o loop "$disk" "$root"
+mount -o remount,bind,ro "$root"
+for path in %(subvolumes)s; do
+    mount -o "subvol=/@/$path" "$(findmnt --noheadings --output SOURCE --nofsroot "$root")" "$root/$path"
+done
+mount --bind "$root/.snapshots/1/snapshot/etc" "$root/etc"
+for path in dev proc sys; do mount --rbind "/$path" "$root/$path"; done
+mount --make-rslave "$root/dev"; mount --make-rslave "$root/proc"; mount --make-rslave "$root/sys"
+mount -t tmpfs -o mode=755 tmpfs "$root/run"
+mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
+"""
+
+
+def enter(engine: str, binds: Iterable[str], argv: list[str]) -> int:
+    """Run a command on a throw-away copy of the root disk, mounted as in the booted guest; its exit status."""
+    disk = image(engine) / "root.img"
+    with tempfile.TemporaryDirectory(prefix="testbed-") as directory:
+        copy, root = Path(directory) / "root.img", Path(directory) / "root"
+        root.mkdir()
+        run("cp", "--sparse=always", "--reflink=auto", disk, copy)
+        script = ENTER % {"subvolumes": " ".join([*SUBVOLUMES, ".snapshots"])}
+        for bind in binds:
+            source, target, *mode = bind.split(":")
+            script += f'mkdir -p "$root{target}"; mount --bind "{source}" "$root{target}"\n'
+            if mode == ["ro"]:
+                script += f'mount -o remount,bind,ro "$root{target}"\n'
+        script += 'exec chroot "$root" "$@"\n'
+        # a pid namespace as well: whatever is started inside ends with it
+        return subprocess.run(["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child",
+                               "--mount-proc", "sh", "-c", script, "sh", copy, root, *argv], check=False).returncode
+
+
+if __name__ == "__main__":
+    build(sys.argv[1], *map(Path, sys.argv[2:5]))
