@@ -69,9 +69,9 @@ def count(result: Result, returncode: int) -> Result:
 
 
 def stop(process: subprocess.Popen) -> None:
-    """End a gate and its children; they get time to clean up."""
+    """End a gate and its children as Ctrl-C does, after which pytest, ansible-test and molecule clean up."""
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGINT)
         try:
             process.wait(60)
         except subprocess.TimeoutExpired:
@@ -104,6 +104,7 @@ def report(result: Result) -> None:
 
 
 def main(gates: list[str]) -> int:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and so would the gates
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     start = time.monotonic()
     state = pathlib.Path(tempfile.mkdtemp(prefix="run-", dir=CACHE))
