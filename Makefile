@@ -10,6 +10,7 @@ COLLECTION := $(CACHE)/collections/ansible_collections/microos/transactional
 export PATH := $(CACHE)/venv/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CACHE)/collections
 export PYTHONDONTWRITEBYTECODE := 1
+export TESTBED_STATE ?= $(CACHE)/testbed
 export RUFF_CACHE_DIR := $(CACHE)/ruff
 # CI often runs as root in a checkout of somebody else, where git refuses to work
 export GIT_CONFIG_COUNT := 1
@@ -62,7 +63,7 @@ host-%: deps
 
 molecule: molecule-tukit molecule-snapper ## the scenarios on a VM
 molecule-%: export TESTBED_ENGINE = $*
-molecule-%: export MOLECULE_EPHEMERAL_DIRECTORY = $(or $(TESTBED_STATE),$(CACHE))/molecule-$*
+molecule-%: export MOLECULE_EPHEMERAL_DIRECTORY = $(TESTBED_STATE).molecule-$*
 molecule-%: deps
 	molecule test
 

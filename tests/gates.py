@@ -107,11 +107,11 @@ def main(gates: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and so would the gates
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     start = time.monotonic()
-    state = pathlib.Path(tempfile.mkdtemp(prefix="run-", dir=CACHE))
-    logs = CACHE / "logs" / state.name
+    work = pathlib.Path(tempfile.mkdtemp(prefix="run-", dir=CACHE))
+    logs = CACHE / "logs" / work.name
     logs.mkdir(parents=True)
     env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
-    env |= {"TESTBED_STATE": str(state), "DIST": str(state / "dist"), "PY_COLORS": "0", "ANSIBLE_NOCOLOR": "1"}
+    env |= {"TESTBED_STATE": str(work / "testbed"), "DIST": str(work / "dist"), "PY_COLORS": "0", "ANSIBLE_NOCOLOR": "1"}
     results: list[Result] = []
     running: set[subprocess.Popen] = set()
     pool = concurrent.futures.ThreadPoolExecutor(LANES)
@@ -125,9 +125,9 @@ def main(gates: list[str]) -> int:
             stop(process)
         if TESTBED.exists():
             subprocess.run([sys.executable, TESTBED, "stop", "--all"], env=env, check=False)
-        for serial in state.rglob("*.log"):  # what the VMs said, for a look at a failure
-            shutil.copy(serial, logs / "-".join(serial.relative_to(state).parts))
-        shutil.rmtree(state, ignore_errors=True)
+        for serial in work.rglob("*.log"):  # what the VMs said, for a look at a failure
+            shutil.copy(serial, logs / "-".join(serial.relative_to(work).parts))
+        shutil.rmtree(work, ignore_errors=True)
 
     print("\nlogs:", logs.relative_to(ROOT))
     passed, failed, skipped = (sum(getattr(r, name) for r in results) for name in ("passed", "failed", "skipped"))
