@@ -123,10 +123,9 @@ def main(gates: list[str]) -> int:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in list(running):
             stop(process)
-        if TESTBED.exists():
-            subprocess.run([sys.executable, TESTBED, "stop", "--all"], env=env, check=False)
         for serial in work.rglob("*.log"):  # what the VMs said, for a look at a failure
             shutil.copy(serial, logs / "-".join(serial.relative_to(work).parts))
+        subprocess.run([sys.executable, TESTBED, "stop", "--all"], env=env, check=False)
         shutil.rmtree(work, ignore_errors=True)
 
     print("\nlogs:", logs.relative_to(ROOT))
