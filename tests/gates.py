@@ -111,7 +111,8 @@ def main(gates: list[str]) -> int:
     logs = CACHE / "logs" / work.name
     logs.mkdir(parents=True)
     env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
-    env |= {"TESTBED_STATE": str(work / "testbed"), "DIST": str(work / "dist"), "PY_COLORS": "0", "ANSIBLE_NOCOLOR": "1"}
+    env |= {"TESTBED_STATE": str(work / "testbed"), "DIST": str(work / "dist")}
+    env |= {"PY_COLORS": "0", "ANSIBLE_NOCOLOR": "1"}
     results: list[Result] = []
     running: set[subprocess.Popen] = set()
     pool = concurrent.futures.ThreadPoolExecutor(LANES)
