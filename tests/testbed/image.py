@@ -15,8 +15,8 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Callable, Iterable, Iterator
 
 import repos
 
@@ -26,8 +26,9 @@ CACHE = Path(os.environ.get("TESTBED_CACHE")
 ENGINES = ("tukit", "snapper")
 SUITE = "trixie"
 PACKAGES = (
-    "linux-image-cloud-amd64 systemd systemd-sysv systemd-boot systemd-boot-efi udev dbus dracut kmod btrfs-progs snapper "
-    "zypper rpm createrepo-c gpg gpg-agent python3 python3-btrfsutil openssh-server sudo zstd rsync iproute2 less attr acl"
+    "linux-image-cloud-amd64 systemd systemd-sysv systemd-boot systemd-boot-efi udev dbus dracut zstd kmod btrfs-progs "
+    "snapper zypper rpm createrepo-c gpg gpg-agent python3 python3-btrfsutil openssh-server sudo rsync iproute2 less "
+    "attr acl"
 ).split()
 ROOT_SIZE = "8G"
 ESP_SIZE = "1G"
@@ -163,6 +164,8 @@ def build(engine: str, base: Path, key: Path, work: Path) -> None:
     configure(tree, identity, key.read_text())
     make_root_disk(tree, work / "root.img", identity)
     make_esp(tree, work / "esp.img", identity)
+    # to try whether KVM runs a kernel
+    shutil.copy(max(tree.glob("boot/vmlinuz-*")), work / "linux")
     run("umount", "--recursive", tree)
     tree.rmdir()
 

@@ -1,0 +1,294 @@
+"""Runs test guests in QEMU: each VM is a directory with its disks, serial log, control socket and port."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import image
+
+STATE = Path(os.environ.get("TESTBED_STATE") or image.HERE.parents[1] / ".testbed").absolute()
+FIRMWARE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
+FIRMWARE_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+MACHINE = ["-nodefaults", "-no-user-config", "-display", "none", "-smp", "2", "-m", "2048"]
+BOOTED = "booted"
+BOOT_TIMEOUT = 300
+
+
+class TestbedError(Exception):
+    """What went wrong, with the end of the serial log where there is one."""
+
+
+def acceleration() -> list[str]:
+    """KVM if it really runs a kernel here, else software emulation; tried once after each boot of this machine."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+    def probe(work: Path) -> None:
+        (work / "answer").write_text("kvm" if os.access("/dev/kvm", os.W_OK) and kvm_boots(work) else "tcg")
+    answer = (image.cached(f"accel-{boot}", probe) / "answer").read_text()
+    if answer == "kvm":
+        return ["-machine", "q35,accel=kvm", "-cpu", "host"]
+    # 5-level page tables only cost time
+    return ["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,la57=off"]
+
+
+def kvm_boots(work: Path) -> bool:
+    """/dev/kvm may exist and still hang or abort: let a kernel come as far as missing its root."""
+    log = work / "serial.log"
+    kernel = next(image.CACHE.glob("image-*/linux"))
+    process = subprocess.Popen(
+        ["qemu-system-x86_64", "-machine", "q35,accel=kvm", "-cpu", "host", *MACHINE, "-no-reboot",
+         "-kernel", kernel, "-append", "console=ttyS0 panic=-1", "-serial", f"file:{log}"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    return log.exists() and b"Unable to mount root" in log.read_bytes()
+
+
+class VM:
+    def __init__(self, name: str, directory: Path | None = None):
+        self.name = name
+        self.directory = directory or STATE / name
+        self.log = self.directory / "serial.log"
+
+    # --- the process ---------------------------------------------------------------------------------------------
+
+    @property
+    def port(self) -> int:
+        return int((self.directory / "port").read_text())
+
+    def pid(self) -> int | None:
+        """The QEMU of this VM, if it runs; a number that was given to another process does not count."""
+        try:
+            pid = int((self.directory / "pid").read_text())
+            cwd = os.readlink(f"/proc/{pid}/cwd")
+        except (OSError, ValueError):
+            return None
+        return pid if cwd == str(self.directory.resolve()) else None
+
+    def create_disks(self, engine: str) -> None:
+        disks = image.image(engine)
+        for name in ("root", "esp"):
+            image.run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", disks / f"{name}.img",
+                      self.directory / f"{name}.qcow2")
+        image.run("qemu-img", "convert", "-O", "qcow2", FIRMWARE_VARS, self.directory / "vars.qcow2")
+
+    def launch(self, state: str | None = None) -> None:
+        """Start QEMU on the disks of this VM, from the firmware or from a saved state."""
+        arguments = ["qemu-system-x86_64", "-name", self.name, *acceleration(), *MACHINE,
+                     "-drive", f"if=pflash,format=raw,readonly=on,file={FIRMWARE}",
+                     "-drive", "if=pflash,format=qcow2,file=vars.qcow2"]
+        for name in ("root", "esp"):
+            arguments += ["-drive", f"if=none,id={name},format=qcow2,discard=unmap,file={name}.qcow2",
+                          "-device", f"virtio-blk-pci,drive={name},serial={name}"]
+        arguments += ["-device", "virtio-rng-pci", "-device", "virtio-net-pci,netdev=net,romfile=",
+                      "-serial", "file:serial.log", "-qmp", "unix:qmp,server=on,wait=off"]
+        if state:
+            arguments += ["-loadvm", state]
+        for _attempt in range(5):
+            port = free_port()
+            (self.directory / "port").write_text(str(port))
+            with open(self.directory / "qemu.log", "wb") as log:
+                process = subprocess.Popen(
+                    [*arguments, "-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:22"], cwd=self.directory,
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            (self.directory / "pid").write_text(str(process.pid))
+            if self._answers(process):
+                return
+            said = (self.directory / "qemu.log").read_text()
+            if "hostfwd" not in said:
+                break
+        raise TestbedError(f"QEMU does not start {self.name}: {said}")
+
+    def _answers(self, process: subprocess.Popen) -> bool:
+        while process.poll() is None:
+            try:
+                self.qmp("query-status")
+                return True
+            except OSError:
+                time.sleep(0.1)
+        return False
+
+    def kill(self) -> None:
+        pid = self.pid()
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+            while self.pid():
+                try:
+                    os.waitpid(pid, os.WNOHANG)
+                except ChildProcessError:  # started by another command
+                    pass
+                time.sleep(0.02)
+
+    def qmp(self, command: str, **arguments) -> object:
+        """One command to QEMU's control socket."""
+        with socket.socket(socket.AF_UNIX) as channel:
+            channel.settimeout(300)
+            # a path by descriptor: the length of a socket's path is limited
+            descriptor = os.open(self.directory, os.O_PATH)
+            try:
+                channel.connect(f"/proc/self/fd/{descriptor}/qmp")
+            finally:
+                os.close(descriptor)
+            stream = channel.makefile("rw", encoding="utf-8")
+            stream.readline()
+            for request in ({"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments}):
+                stream.write(json.dumps(request) + "\n")
+                stream.flush()
+                answer = {"event": ""}
+                while "event" in answer:
+                    answer = json.loads(stream.readline())
+                if "error" in answer:
+                    raise TestbedError(f"QEMU refuses {command} for {self.name}: {answer['error']['desc']}")
+        return answer["return"]
+
+    def monitor(self, line: str) -> None:
+        said = self.qmp("human-monitor-command", **{"command-line": line})
+        if said:
+            raise TestbedError(f"QEMU says to '{line}' for {self.name}: {said}")
+
+    # --- the guest -----------------------------------------------------------------------------------------------
+
+    def ssh_argv(self, *command: str) -> list[str]:
+        options = ("BatchMode=yes", "ConnectTimeout=10", "IdentitiesOnly=yes", "LogLevel=ERROR",
+                   "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null")
+        return ["ssh", "-i", str(image.ssh_key()), "-p", str(self.port), *(f"-o{option}" for option in options),
+                "root@127.0.0.1", *command]
+
+    def ssh(self, command: str, timeout: float) -> subprocess.CompletedProcess:
+        return subprocess.run(self.ssh_argv(command), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=timeout, check=False)
+
+    def wait(self, timeout: float = BOOT_TIMEOUT) -> None:
+        """Until the guest has booted completely and answers over ssh."""
+        deadline = time.monotonic() + timeout
+        said = "no answer"
+        while time.monotonic() < deadline:
+            if not self.pid():
+                raise TestbedError(f"{self.name} does not run\n{self.tail()}")
+            try:
+                done = self.ssh(f"date -s @{int(time.time())} >/dev/null; systemctl is-system-running --wait",
+                                deadline - time.monotonic())
+            except subprocess.TimeoutExpired:
+                break
+            said = (done.stdout + done.stderr).strip()
+            if said == "running":
+                return
+            if done.returncode != 255:  # 255 is ssh's own: not up yet
+                failed = self.ssh("systemctl --failed --no-legend --plain", 60).stdout
+                raise TestbedError(f"{self.name} is {said}: {failed}\n{self.tail()}")
+            time.sleep(0.5)
+        raise TestbedError(f"{self.name} did not come up within {timeout:.0f} s ({said})\n{self.tail()}")
+
+    def tail(self, lines: int = 40) -> str:
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return "\n".join([f"--- {self.log}", *text.splitlines()[-lines:], "---"])
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def booted(engine: str) -> Path:
+    """The disks of a guest that has booted once, with the state of that moment saved inside."""
+    disks = image.image(engine)
+    version = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True).stdout
+    name = image.digest(disks.name, version, image.HERE / "vm.py", " ".join(acceleration()))
+
+    def make(work: Path) -> None:
+        vm = VM(f"boot-{engine}", work)
+        try:
+            vm.create_disks(engine)
+            vm.launch()
+            vm.wait()
+            vm.monitor(f"savevm {BOOTED}")
+        finally:
+            vm.kill()
+        for leftover in ("port", "pid", "qmp"):
+            (work / leftover).unlink(missing_ok=True)
+    return image.cached(f"booted-{engine}-{name}", make)
+
+
+# --- the commands ------------------------------------------------------------------------------------------------
+
+
+def start(name: str, engine: str) -> None:
+    vm = VM(name)
+    if vm.pid():
+        raise TestbedError(f"{name} runs already; stop it first")
+    origin = booted(engine)
+    shutil.rmtree(vm.directory, ignore_errors=True)
+    vm.directory.mkdir(parents=True)
+    for disk in ("root", "esp", "vars"):
+        image.run("cp", "--reflink=auto", origin / f"{disk}.qcow2", vm.directory)
+    vm.launch(BOOTED)
+    vm.wait(60)
+
+
+def existing(name: str) -> VM:
+    vm = VM(name)
+    if not vm.pid():
+        raise TestbedError(f"there is no VM {name} in {STATE}; start it first")
+    return vm
+
+
+def snapshot(name: str, tag: str) -> None:
+    existing(name).monitor(f"savevm {tag}")
+
+
+def restore(name: str, tag: str) -> None:
+    vm = existing(name)
+    vm.monitor(f"loadvm {tag}")
+    vm.wait(60)
+
+
+def cut(name: str, wait: bool = True) -> None:
+    """Take the power away, give it back."""
+    vm = existing(name)
+    vm.kill()
+    vm.launch()
+    if wait:
+        vm.wait()
+
+
+def names() -> list[str]:
+    return sorted(path.name for path in STATE.iterdir() if path.is_dir()) if STATE.exists() else []
+
+
+def stop(name: str) -> None:
+    """End the VM and remove its disks; nothing to do if there is none."""
+    vm = VM(name)
+    vm.kill()
+    shutil.rmtree(vm.directory, ignore_errors=True)
+
+
+def inventory(wanted: list[str]) -> str:
+    """For Ansible, as YAML; JSON is YAML."""
+    hosts = {}
+    for name in wanted:
+        hosts[name] = {
+            "ansible_host": "127.0.0.1", "ansible_port": existing(name).port, "ansible_user": "root",
+            "ansible_ssh_private_key_file": str(image.ssh_key()),
+            "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR",
+            "ansible_python_interpreter": "/usr/bin/python3",
+        }
+    return json.dumps({"all": {"hosts": hosts}}, indent=2)
+
+
+def ssh(name: str, command: list[str]) -> int:
+    argv = existing(name).ssh_argv(*command)
+    if not command and sys.stdin.isatty():
+        argv.insert(1, "-t")
+    return subprocess.run(argv, check=False).returncode
