@@ -31,11 +31,11 @@ PACKAGES = (
     "attr acl"
 ).split()
 ROOT_SIZE = "8G"
-ESP_SIZE = "1G"
+ESP_MIB = 1024
 # What is no part of a snapshot
 SUBVOLUMES = ("var", "root", "home", "opt", "srv", "usr/local", "boot/writable")
 EARLY = ("var", "root")
-CMDLINE = "rw console=ttyS0 panic=5 rd.shell=0 rd.emergency=reboot systemd.show_status=1"
+CMDLINE = "rw console=ttyS0 8250.nr_uarts=1 quiet panic=5 rd.shell=0 rd.emergency=reboot systemd.show_status=1"
 SNAPSHOT_INFO = """\
 <?xml version="1.0"?>
 <snapshot>
@@ -51,7 +51,7 @@ SERVICES = {
     "enable": "systemd-networkd ssh snapper-cleanup.timer",
     "disable": "snapper-boot.timer snapper-timeline.timer",
     "mask": "apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service "
-            "fstrim.timer systemd-firstboot.service",
+            "fstrim.timer systemd-firstboot.service systemd-boot-random-seed.service",
 }
 
 
@@ -142,8 +142,12 @@ def image(engine: str) -> Path:
 
     def make(work: Path) -> None:
         # mounts and loop devices of the build go with this namespace
-        run("unshare", "--mount", "--propagation", "private", sys.executable, HERE / "image.py",
-            engine, base, key, work, stdout=sys.stderr)
+        log = work / "build.log"
+        with open(log, "wb") as stream:
+            done = subprocess.run(["unshare", "--mount", "--propagation", "private", sys.executable, HERE / "image.py",
+                                   engine, base, key, work], stdout=stream, stderr=stream, check=False)
+        if done.returncode != 0:
+            raise SystemExit(f"testbed: building the image failed:\n{log.read_text()}")
     return cached(f"image-{engine}-{name}", make)
 
 
@@ -198,6 +202,7 @@ def configure(tree: Path, identity: str, public_key: str) -> None:
         for kernel in /usr/lib/modules/*; do
             dracut --quiet --force --kver "${{kernel##*/}}" "/boot/initrd-${{kernel##*/}}"
         done
+        touch /etc/.updated /var/.updated
         rm -rf /var/cache/apt /var/lib/apt/lists /usr/share/doc /usr/share/man
     """, stdin=subprocess.DEVNULL)
     for filesystem in ("run", "dev", "sys", "proc"):
@@ -247,8 +252,9 @@ def make_root_disk(tree: Path, disk: Path, identity: str) -> None:
 
 def make_esp(tree: Path, disk: Path, identity: str) -> None:
     """systemd-boot and the entry of snapshot 1; later entries are the work of the guest's snapper plugin."""
-    run("truncate", "--size", ESP_SIZE, disk)
-    run("mkfs.vfat", "-F", "32", "-n", "ESP", disk, stdout=subprocess.DEVNULL)
+    run("truncate", "--size", f"{ESP_MIB + 2}M", disk)
+    run("sfdisk", "--quiet", disk, text=True, input=f"label: gpt\nstart=1MiB, size={ESP_MIB}MiB, type=uefi, name=ESP\n")
+    run("mkfs.vfat", "-F", "32", "-n", "ESP", "--offset", "2048", disk, str(ESP_MIB * 1024))
     files = disk.with_suffix(".files")
     kernel = max(tree.glob("boot/vmlinuz-*"))
     version = kernel.name.removeprefix("vmlinuz-")
@@ -266,7 +272,7 @@ def make_esp(tree: Path, disk: Path, identity: str) -> None:
                          (kernel, f"{directory}/linux"), (initrd, f"{directory}/initrd")]:
         (files / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, files / name)
-    run("mcopy", "-s", "-i", disk, *files.iterdir(), "::/")
+    run("mcopy", "-s", "-i", f"{disk}@@1M", *files.iterdir(), "::/")
     shutil.rmtree(files)
 
 

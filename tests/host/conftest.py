@@ -1,0 +1,130 @@
+"""A transactional host in its first snapshot for each test, and back to it afterwards. See ``run`` beside this file."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+HAS_TUKIT = shutil.which("tukit", path="/usr/sbin") is not None
+REPOSITORIES = "/etc/zypp/repos.d"
+MODULES = "ansible_collections.microos.transactional.plugins.modules."
+RUN_MODULE = """
+import json, runpy, sys
+from ansible.module_utils.testing import patch_module_args
+with patch_module_args(json.load(sys.stdin)):
+    runpy.run_module(sys.argv[1], run_name="__main__")
+"""
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "tukit: needs tukit on the guest")
+    config.addinivalue_line("markers", "snapper: needs a guest without tukit")
+
+
+def pytest_collection_modifyitems(config, items):
+    """A guest has one engine; the tests of the other one run on the other guest."""
+    other = "snapper" if HAS_TUKIT else "tukit"
+    elsewhere = [item for item in items if item.get_closest_marker(other)]
+    if elsewhere:
+        config.hook.pytest_deselected(items=elsewhere)
+        items[:] = [item for item in items if item not in elsewhere]
+        print(f"{len(elsewhere)} tests run on the {other} guest instead", file=sys.stderr)
+
+
+class Host:
+    """What the tests ask and do, without any code of the collection but its modules."""
+
+    engine = "tukit" if HAS_TUKIT else "snapper"
+
+    def run(self, *argv, **kwargs):
+        return subprocess.run(argv, capture_output=True, text=True, check=False, **kwargs)
+
+    def check(self, *argv):
+        done = self.run(*argv)
+        assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def start_module(self, name, _check=False, _prefix=(), **arguments):
+        process = subprocess.Popen([*_prefix, sys.executable, "-B", "-c", RUN_MODULE, MODULES + name], text=True,
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process.stdin.write(json.dumps(dict(arguments, _ansible_check_mode=_check, _ansible_diff=True)))
+        process.stdin.close()
+        process.stdin = None
+        return process
+
+    def module(self, name, **arguments):
+        """Run a module of the collection; its result. ``_check`` for check mode, ``_prefix`` for a wrapper command."""
+        out, err = self.start_module(name, **arguments).communicate()
+        assert out, err
+        return json.loads(out)
+
+    def snapper(self, *arguments):
+        return self.check("snapper", "--no-dbus", *arguments)
+
+    def numbers(self):
+        return [int(line) for line in self.snapper("--csvout", "list", "--columns", "number").splitlines()[2:]]
+
+    def userdata(self, number):
+        listed = self.snapper("--jsonout", "list", "--columns", "number,userdata")
+        return next(row["userdata"] or {} for row in json.loads(listed)["root"] if row["number"] == number)
+
+    def default(self):
+        return int(self.check("btrfs", "subvolume", "get-default", "/").split(".snapshots/")[1].split("/")[0])
+
+    def packages(self, number=None):
+        root = f"/.snapshots/{number}/snapshot" if number else "/"
+        return set(self.check("rpm", "--root", root, "-qa", "--qf", "%{NAME}-%{VERSION}\n", "testbed-*").split())
+
+    def enable(self, alias):
+        path = f"{REPOSITORIES}/{alias}.repo"
+        with open(path, encoding="utf-8") as stream:
+            text = stream.read()
+        assert "enabled=0" in text
+        with open(path, "w", encoding="utf-8") as stream:
+            stream.write(text.replace("enabled=0", "enabled=1"))
+
+    def state(self):
+        """Everything that a transaction that left no trace must not have changed."""
+        return {
+            "default": self.default(),
+            "snapshots": self.snapper("--csvout", "list"),
+            "directories": sorted(os.listdir("/.snapshots")),
+            "subvolumes": sorted(line.split(" path ")[1] for line in
+                                 self.check("btrfs", "subvolume", "list", "/").splitlines()),
+            "mounts": self.check("findmnt", "--list", "--noheadings", "--output", "TARGET,SOURCE"),
+            "tmp": sorted(name for name in os.listdir("/tmp") if not name.startswith("pytest")),
+        }
+
+    def wait_for(self, condition, seconds=30):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def host(tmp_path_factory):
+    """The host. A test that leaves a mount, a lock or a process in a snapshot fails."""
+    host = Host()
+    saved = tmp_path_factory.mktemp("etc") / "repos.d"
+    shutil.copytree(REPOSITORIES, saved)
+    mounts = host.state()["mounts"]
+    yield host
+    shutil.rmtree(REPOSITORIES)
+    shutil.copytree(saved, REPOSITORIES)
+    left = host.state()["mounts"]
+    host.snapper("modify", "--default", "1")
+    for number in reversed(host.numbers()):
+        if number != 1:
+            etc = f"/.snapshots/{number}/snapshot/etc"
+            if host.engine == "snapper" and os.stat(etc).st_ino == 256:
+                host.check("btrfs", "subvolume", "delete", etc)
+            host.snapper("delete", str(number))
+    assert host.numbers() == [1]
+    assert left == mounts, "the test left a mount behind"
