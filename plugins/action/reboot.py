@@ -52,8 +52,8 @@ class ActionModule(CoreReboot):
         result["snapshot_booted"] = after["booted"]
         if after["booted"] != result["snapshot"]:
             result.update(failed=True, msg=(
-                f"rebooted for snapshot {result['snapshot']}, but snapshot {after['booted']} came up. The boot loader or "
-                "a health check on the host went back to it: see 'journalctl -b -1', 'bootctl list' or the boot menu. "
+                f"rebooted for snapshot {result['snapshot']}, but snapshot {after['booted']} came up. The boot loader "
+                "or a health check on the host went back: see 'journalctl -b -1', 'bootctl list' or the boot menu. "
                 "Either stay (microos.transactional.rollback with drop_pending) or repair the cause and reboot again"))
         return result
 

@@ -53,7 +53,7 @@ def test_nothing_to_do_makes_no_snapshot_and_takes_no_lock(host, state):
     host.module("package", name="testbed-hello")
     before = host.state()
     lock = host.start_module  # a transaction of somebody else must not be in the way of a task with nothing to do
-    with subprocess.Popen(["flock", "/run/microos-transactional.lock", "sleep", "60"]) as holder:
+    with subprocess.Popen(["flock", "--no-fork", "/run/microos-transactional.lock", "sleep", "60"]) as holder:
         host.wait_for(lambda: host.run("flock", "--nonblock", "/run/microos-transactional.lock", "true").returncode)
         result = host.module("package", name="testbed-hello", state=state)
         holder.terminate()
@@ -231,7 +231,7 @@ def test_another_transaction_of_the_collection(host):
     before = host.state()
     with open("/run/microos-transactional.lock", "w", encoding="ascii") as stream:
         stream.write("ansible: package present something")
-    with subprocess.Popen(["flock", "/run/microos-transactional.lock", "sleep", "60"]) as holder:
+    with subprocess.Popen(["flock", "--no-fork", "/run/microos-transactional.lock", "sleep", "60"]) as holder:
         host.wait_for(lambda: host.run("flock", "--nonblock", "/run/microos-transactional.lock", "true").returncode)
         result = host.module("package", name="testbed-hello")
         pid = holder.pid

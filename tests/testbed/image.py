@@ -126,19 +126,16 @@ def rootfs() -> Path:
 
 def overlays(engine: str) -> list[Path]:
     """The trees that are laid over the packages, in this order."""
-    trees = [HERE / "guest"]
-    if engine == "tukit":
-        trees.append(HERE / "guest-tukit")
-        if os.environ.get("TESTBED_OVERLAY"):
-            trees.append(Path(os.environ["TESTBED_OVERLAY"]).resolve(strict=True))
-    return trees
+    real = os.environ.get("TESTBED_OVERLAY")
+    trees = [HERE / "guest", HERE / "guest-tukit"]
+    return trees + ([Path(real).resolve(strict=True)] if real and engine == "tukit" else [])
 
 
 def image(engine: str) -> Path:
     """The disks of a guest that was never booted: a directory with root.img and esp.img."""
     base = rootfs()
     key = Path(f"{ssh_key()}.pub")
-    name = digest(base.parent.name, key, HERE / "image.py", HERE / "repos.py", HERE / "repos", *overlays(engine))
+    name = digest(engine, base.parent.name, key, HERE / "image.py", HERE / "repos.py", HERE / "repos", *overlays(engine))
 
     def make(work: Path) -> None:
         # mounts and loop devices of the build go with this namespace
@@ -164,6 +161,8 @@ def build(engine: str, base: Path, key: Path, work: Path) -> None:
     for overlay in [repositories, *overlays(engine)]:
         run("rsync", "--archive", "--chown=root:root", f"{overlay}/", f"{tree}/")
     shutil.rmtree(repositories)
+    if engine == "snapper":
+        (tree / "usr/sbin/tukit").unlink()
     identity = str(uuid.uuid4())
     configure(tree, identity, key.read_text())
     make_root_disk(tree, work / "root.img", identity)

@@ -9,19 +9,16 @@ Note that this module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
-import os
 import typing as t
 
 from ansible_collections.microos.transactional.plugins.module_utils import _namespace
 from ansible_collections.microos.transactional.plugins.module_utils._engine.base import IN_PROGRESS, Engine
+from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._tools import btrfs, snapper
 
-# Where this plugin is installed, snapper itself makes and deletes the nested /etc of a snapshot.
-ETC_PLUGIN = "/usr/lib/snapper/plugins/50-etc"
 
-
-def _etc(number: int) -> str:
-    return snapper.path_of(number) + "/etc"
+def _has_nested_etc(number: int) -> bool:
+    return btrfs.is_subvolume(snapper.path_of(number) + "/etc")
 
 
 class SnapperEngine(Engine):
@@ -29,7 +26,12 @@ class SnapperEngine(Engine):
 
     def open(self, base: int, description: str, userdata: t.Mapping[str, str]) -> int:
         number = snapper.create(base, description, dict(userdata, **{IN_PROGRESS: "yes"}))
-        self._nest_etc(base, number)
+        # btrfs leaves an empty directory where a subvolume is nested; a plugin of snapper copies the subvolume
+        if _has_nested_etc(base) and not _has_nested_etc(number):
+            snapper.delete(number)
+            raise TransactionalError(
+                f"/etc is a subvolume of its own in snapshot {base}, but new snapshots get an empty one: snapper's plugin "
+                "50-etc, a part of transactional-update, is missing or failed on this host")
         return number
 
     def hold(self, number: int) -> _namespace.Namespace:
@@ -45,17 +47,4 @@ class SnapperEngine(Engine):
         snapper.set_default(number)
 
     def abort(self, number: int) -> None:
-        if not os.path.exists(ETC_PLUGIN) and btrfs.is_subvolume(_etc(number)):
-            btrfs.delete_subvolume(_etc(number))
         snapper.delete(number)
-
-    def _copy(self, number: int) -> int:
-        copy = super()._copy(number)
-        self._nest_etc(number, copy)
-        return copy
-
-    def _nest_etc(self, base: int, number: int) -> None:
-        """A snapshot leaves an empty directory where a subvolume is nested: give it the /etc of its base."""
-        if btrfs.is_subvolume(_etc(base)) and not btrfs.is_subvolume(_etc(number)):
-            os.rmdir(_etc(number))
-            btrfs.create_snapshot(_etc(base), _etc(number))

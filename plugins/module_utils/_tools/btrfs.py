@@ -72,17 +72,3 @@ def set_read_only(path: str, value: bool) -> None:
         _lib("set_subvolume_read_only", path, value)
     else:
         command.check(["btrfs", "property", "set", "-ts", path, "ro", "true" if value else "false"])
-
-
-def create_snapshot(source: str, target: str) -> None:
-    if btrfsutil:
-        _lib("create_snapshot", source, target)
-    else:
-        command.check(["btrfs", "subvolume", "snapshot", source, target])
-
-
-def delete_subvolume(path: str) -> None:
-    if btrfsutil:
-        _lib("delete_subvolume", path)
-    else:
-        command.check(["btrfs", "subvolume", "delete", path])
