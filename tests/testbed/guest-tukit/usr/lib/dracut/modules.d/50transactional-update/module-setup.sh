@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # The merge of /etc at the first boot of a snapshot. Called by dracut.
 
 install() {

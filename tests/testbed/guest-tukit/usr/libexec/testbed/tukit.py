@@ -1,0 +1,335 @@
+"""Stand-in for tukit 6.1.3 (openSUSE/transactional-update), which no Debian release has, on top of snapper.
+
+What it does, it does as the real one, word for word and exit code for exit code: tests/host/test_tukit_conformance.py
+holds it against recorded runs. It lacks what the collection never uses: execute, reboot, --discard, --keep, plugins.
+"""
+
+import contextlib
+import csv
+import ctypes
+import fcntl
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+VERSION = "6.1.3"
+HELP = """\
+Syntax: tukit [option...] command
+
+Commands: open | call ID CMD... | callext ID CMD... | close ID | abort ID | rollback ID | snapshots
+
+Options: -c[ID] --continue[=ID] | --description=TEXT | -f LIST --fields=LIST | -l LIST --log=console,syslog
+         -o LOCKFILE=PATH --option=LOCKFILE=PATH | -q --quiet | -h --help | -V --version
+"""
+SHORT = {"c": "continue", "f": "fields", "h": "help", "l": "log", "o": "option", "q": "quiet", "V": "version"}
+FLAGS = ("help", "quiet", "version")
+VALUES = ("description", "fields", "log", "option")  # must have one; --continue may have one
+RESUMING = ("call", "callext", "close", "abort")
+IN_PROGRESS = "transactional-update-in-progress"
+BIND, REC, PRIVATE, SLAVE = 1 << 12, 1 << 14, 1 << 18, 1 << 19  # mount(2)
+DETACH = 2  # umount2(2)
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class Failure(Exception):
+    """Ends tukit with exit code 1 and this text."""
+
+
+def parse(words):
+    """Options end at the first word that is none. -c has its value glued to it, or none."""
+    options = {}
+    while words and words[0].startswith("-"):
+        word = words.pop(0)
+        if word.startswith("--"):
+            (name, _, value), wrong = word[2:].partition("="), f"unrecognized option '{word}'"
+        else:
+            name, value, wrong = SHORT.get(word[1:2]), word[2:], f"invalid option -- '{word[1:2]}'"
+            if name in FLAGS and value:  # several in one word
+                words.insert(0, f"-{value}")
+                value = ""
+        if name in VALUES:
+            value = value or words and words.pop(0)
+        if name not in (*FLAGS, *VALUES, "continue") or name in VALUES and not value or name in FLAGS and value:
+            print(f"tukit: {wrong}", file=sys.stderr)
+            print(HELP)
+            sys.exit(255)
+        if name in ("help", "version"):
+            print(HELP if name == "help" else VERSION)
+            sys.exit(0)
+        options[name] = value
+    return options, words
+
+
+def say(text):
+    if "quiet" not in OPTIONS and "console" in LOG:
+        print(text)
+
+
+# --- snapper -----------------------------------------------------------------------------------------------------
+
+
+def helper(command):
+    done = subprocess.run(["sh", "-c", command], env=os.environ | {"PATH": "/usr/bin:/usr/sbin:/bin:/sbin"},
+                          stdout=subprocess.PIPE, text=True, errors="surrogateescape")
+    if done.returncode:
+        raise Failure(f"`{command}` returned with error code {done.returncode}.")
+    return done.stdout
+
+
+def snapper(command):
+    dbus = "" if os.path.exists("/run/dbus/system_bus_socket") else "--no-dbus "
+    return helper(f"snapper {dbus}{command}")
+
+
+def table(columns):
+    return list(csv.DictReader(snapper(f"--utc --iso --csvout list --columns {columns}").splitlines(keepends=True)))
+
+
+def snapshot(number):
+    return f"/.snapshots/{number}/snapshot"
+
+
+def current():
+    """The snapshot that is mounted at /usr."""
+    source = helper("findmnt --target /usr --raw --noheadings --output FSROOT --first-only --direction backward")
+    return re.search(r"\.snapshots/(.*)/snapshot", source)[1]
+
+
+def default():
+    """Number of the next boot's snapshot, and whether it is read-only."""
+    row = next(row for row in table("number,default,read-only") if row["default"] == "yes")
+    return row["number"], row["read-only"] == "yes"
+
+
+def discard(number):
+    say(f"Discarding snapshot {number}.")
+    snapper(f"delete {number}")
+
+
+# --- what a command sees -----------------------------------------------------------------------------------------
+
+
+def mount(source, target, fstype, flags):
+    arguments = [text and os.fsencode(text) for text in (source, target, fstype)]
+    if LIBC.mount(*arguments, flags, None):
+        raise Failure(f"Mounting '{target}': {os.strerror(ctypes.get_errno())}")
+
+
+def mounts():
+    """What covers the snapshot: pairs of a path and how it is mounted; no flags means an empty tmpfs."""
+    with open("/etc/fstab", encoding="utf-8") as stream:
+        fstab = [line.split()[1] for line in stream if line.strip() and not line.startswith("#")]
+    yield "/dev", BIND | REC
+    yield "/var/log", BIND
+    if "/var" in fstab:
+        for path in ("/var/lib/zypp", "/var/lib/ca-certificates", "/var/lib/alternatives", "/var/lib/selinux"):
+            if os.path.isdir(path) or path == "/var/lib/ca-certificates":
+                yield path, BIND
+    yield "/var/cache", BIND
+    yield "/tmp", 0
+    yield "/run", 0
+    if os.path.exists("/run/systemd/journal"):
+        yield "/run/systemd/journal", BIND
+    yield "/var/tmp", 0
+    for path in fstab:
+        if path in ("/boot/efi", "/boot/zipl") or os.path.dirname(path) == "/boot/grub2":
+            yield path, BIND
+    yield "/proc", BIND | REC
+    yield "/sys", BIND | REC
+    for path in ("/root", "/boot/writable"):
+        if path in fstab:
+            yield path, BIND
+    yield "/opt", BIND
+    yield "/.snapshots", BIND
+
+
+def supply(root):
+    """What a command needs and the snapshot may lack; yields what is to be removed afterwards."""
+    for name, target in (("var/run", "/run"), ("var/lib/rpm", "../../usr/lib/sysimage/rpm"), ("var/spool", None)):
+        path = f"{root}/{name}"
+        if not os.path.lexists(path):
+            os.symlink(target, path) if target else os.mkdir(path)
+            yield path
+
+
+@contextlib.contextmanager
+def mounted(number):
+    """The snapshot with all its mounts, in a namespace of our own. An error in making them deletes the snapshot."""
+    os.unshare(os.CLONE_NEWNS)
+    root = tempfile.mkdtemp(prefix="transactional-update-", dir="/tmp")
+    supplements = []
+    try:
+        # As with the real one, this first mount also reaches the host's namespace, where propagation is shared.
+        mount(snapshot(number), root, None, BIND)
+        mount(None, root, None, PRIVATE)
+        for path, flags in mounts():
+            if flags and not os.path.exists(path):
+                raise Failure(f"Mounting '{path}': special device {path} does not exist")
+            os.makedirs(root + path, exist_ok=True)
+            mount(path if flags else "tmpfs", root + path, None if flags else "tmpfs", flags)
+            if flags & REC:
+                mount(None, root + path, None, REC | SLAVE)
+        supplements.extend(supply(root))
+        yield root
+    except Failure:
+        os.chdir("/")
+        discard(number)
+        raise
+    finally:
+        for path in supplements:
+            os.unlink(path) if os.path.islink(path) else shutil.rmtree(path, ignore_errors=True)
+        LIBC.umount2(os.fsencode(root), DETACH)
+        os.rmdir(root)
+
+
+# --- the commands ------------------------------------------------------------------------------------------------
+
+
+def execute(argv, root, number):
+    """In the child: become the command. With a ``root`` inside of it."""
+    try:
+        if root:
+            directory = root + os.getcwd()
+            os.chdir(directory if os.path.isdir(directory) else root)
+            os.chroot(root)
+            os.unshare(os.CLONE_NEWNS)
+            mount(None, "/", None, REC | PRIVATE)
+        if not argv:
+            os.kill(os.getpid(), signal.SIGSEGV)  # so does the real one
+        marks = {"TRANSACTIONAL_UPDATE": "true", "TRANSACTIONAL_UPDATE_ROOT": snapshot(number)}
+        os.execvpe(argv[0], argv, os.environ | marks)
+    except OSError as error:
+        if "console" in LOG:
+            print(f"Calling {argv[0]} failed: {error.strerror}", file=sys.stderr)
+        os._exit(error.errno)
+    finally:
+        os._exit(1)
+
+
+def call(number, argv, inside):
+    """Run a command; its exit code, or the number of the signal that ended it."""
+    with mounted(number) as root:
+        argv = argv if inside else [word.replace("{}", root) for word in argv]
+        say(f"Executing `{' '.join(argv)}`:")
+        child = os.fork()
+        if not child:
+            execute(argv, root if inside else None, number)
+        status = os.waitpid(child, 0)[1]
+        if os.WIFSIGNALED(status):
+            say(f"Application was terminated by signal {os.WTERMSIG(status)}.")
+            return os.WTERMSIG(status)
+        say(f"Application returned with exit status {os.WEXITSTATUS(status)}.")
+        return os.WEXITSTATUS(status)
+
+
+def open_transaction():
+    base = OPTIONS["continue"] or default()[0] if "continue" in OPTIONS else current()
+    if not os.path.exists(snapshot(base)):
+        raise Failure(f"Base snapshot '{base}' does not exist.")
+    description = OPTIONS.get("description", f"Snapshot Update of #{base}")
+    number = snapper(f"create --from {base} --read-write --cleanup-algorithm number --print-number "
+                     f"--description '{description}' --userdata '{IN_PROGRESS}=yes'").strip()
+    say(f"Using snapshot {base} as base for new snapshot {number}.")
+    with mounted(number):
+        print(f"ID: {number}")
+
+
+def close(number):
+    with mounted(number):
+        os.sync()
+        os.utime(f"{snapshot(number)}/usr")
+        snapper(f"modify --userdata '{IN_PROGRESS}=' {number}")
+    if default()[1]:
+        snapper(f"modify --read-only {number} 2>&1")
+    snapper(f"modify --default {number} 2>&1")
+    say(f"New default snapshot is #{number} ({snapshot(number)}).")
+
+
+def check_open(number):
+    if not os.path.exists(snapshot(number)):
+        raise Failure(f"Snapshot {number} does not exist.")
+    if not any(row["number"] == number and f"{IN_PROGRESS}=yes" in row["userdata"] for row in table("number,userdata")):
+        raise Failure(f"Snapshot {number} is not an open transaction.")
+
+
+def list_snapshots():
+    fields = OPTIONS.get("fields", "number")
+    if not re.fullmatch("[A-Za-z,]+", fields):
+        raise Failure("Column list contains invalid characters.")
+    for row in table(fields):
+        print("".join(f"{row.get(field, '')}\t" for field in fields.split(",")))
+
+
+def perform(command, number=None, *argv):
+    """One command of tukit; its exit code."""
+    if command not in ("open", "rollback", "snapshots", *RESUMING):
+        print(HELP)
+        raise Failure(f"Unknown command or option '{command}'.")
+    if number is None and command not in ("open", "snapshots"):
+        print(HELP)
+        raise Failure(f"Missing argument for '{command}'")
+    if "TRANSACTIONAL_UPDATE" in os.environ and command in ("open", *RESUMING):
+        raise Failure("Cannot open a new transaction from within a running transaction.")
+    say("Using 'snapper' as snapshot manager.")
+    if command in RESUMING:
+        check_open(number)
+    match command:
+        case "open":
+            open_transaction()
+        case "call" | "callext":
+            return call(number, argv, inside=command == "call")
+        case "close":
+            close(number)
+        case "abort":
+            discard(number)
+        case "rollback":
+            snapper(f"rollback {number}")
+        case "snapshots":
+            list_snapshots()
+    return 0
+
+
+@contextlib.contextmanager
+def locked(path):
+    try:
+        lock = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
+    except OSError as error:
+        raise Failure(f"Could not create lock file '{path}': {error.strerror}") from error
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise Failure(f"Another instance of tukit is already running: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        os.unlink(path)
+
+
+def main():
+    with locked(OPTIONS.get("option", "LOCKFILE=/var/run/tukit.lock").removeprefix("LOCKFILE=")):
+        say(f"tukit {VERSION} started")
+        say("Options: " + "".join(f"{word} " for word in sys.argv[1:]))
+        if not WORDS:
+            raise Failure("Missing command. See --help for usage information.")
+        code = perform(*WORDS)
+        if not code:
+            say("Transaction completed.")
+        return code
+
+
+if __name__ == "__main__":
+    for stop in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(stop, lambda *_: None)  # not ignored: the command would inherit that
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="surrogateescape", line_buffering=True)
+    OPTIONS, WORDS = parse(sys.argv[1:])
+    LOG = OPTIONS.get("log", "console,syslog").split(",")
+    try:
+        sys.exit(main())
+    except Failure as error:
+        sys.exit(f"ERROR: {error}")
