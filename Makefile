@@ -59,7 +59,7 @@ unit: deps ## pure tests, in seconds
 
 host: host-tukit host-snapper ## the engines on a real btrfs, no VM
 host-%: deps
-	tests/host/run --engine $*
+	$(PYTHON) tests/host/run --engine $*
 
 molecule: molecule-tukit molecule-snapper ## the scenarios on a VM
 molecule-%: export TESTBED_ENGINE = $*
