@@ -28,7 +28,7 @@ attributes:
     membership:
       - microos.transactional.transactional
 requirements:
-  - root rights on the managed host (C(become: true))
+  - "root rights on the managed host (C(become: true))"
   - Python 3.8 or later on the managed host, standard library only
   - snapper, and C(tukit) (transactional-update 4.0 or later) for the engine V(tukit)
 """

@@ -15,6 +15,8 @@ Note that this module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import typing as t
 import uuid
 
@@ -58,6 +60,16 @@ def leftovers(snapshots: t.Iterable[t.Mapping]) -> list[int]:
     ]
 
 
+@contextlib.contextmanager
+def uninterrupted():
+    """Put signals off: what is half opened, half closed or half deleted could not be cleaned up."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP, signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Transaction:
     """``with Transaction(...) as tx: tx.run(...); tx.close()``."""
 
@@ -80,7 +92,8 @@ class Transaction:
             self._recover()
             self.base = self.engine.host.default()
             tags = {TAG: self.id, BASE: str(self.base), MODULE: self._module}
-            self.snapshot = self.engine.open(self.base, self._description, tags)
+            with uninterrupted():
+                self.snapshot = self.engine.open(self.base, self._description, tags)
             self._namespace = self.engine.hold(self.snapshot)
         except BaseException as exc:
             self.__exit__(type(exc), exc, None)
@@ -100,18 +113,20 @@ class Transaction:
                 f"snapshot {self.snapshot} was made from {self.base}, but the default is now {default}"
                 f"{self._about(default)}; closing would lose that change, so it was not closed. Run the task again to "
                 f"build on snapshot {default}", base=self.base, default=default)
-        snapper.modify(self.snapshot, cleanup=CLEANUP)
-        self.engine.close(self.snapshot)
-        now = self.engine.host.default()
-        if now != self.snapshot:
-            raise TransactionalError(f"snapshot {self.snapshot} was closed, but the default is {now}",
-                                     base=self.base, default=now)
-        self._closed = True
+        with uninterrupted():
+            snapper.modify(self.snapshot, cleanup=CLEANUP)
+            self.engine.close(self.snapshot)
+            now = self.engine.host.default()
+            if now != self.snapshot:
+                raise TransactionalError(f"snapshot {self.snapshot} was closed, but the default is {now}",
+                                         base=self.base, default=now)
+            self._closed = True
 
     def __exit__(self, _type, exc, _traceback):
         try:
             if self.snapshot is not None and not self._closed:
-                self._abandon(exc)
+                with uninterrupted():
+                    self._abandon(exc)
         finally:
             self._lock.release()
 

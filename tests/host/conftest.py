@@ -1,3 +1,7 @@
+# Copyright: (c) 2026, the microos.transactional contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """A transactional host in its first snapshot for each test, and back to it afterwards. See ``run`` beside this file."""
 
 from __future__ import annotations
@@ -81,8 +85,9 @@ class Host:
         root = f"/.snapshots/{number}/snapshot" if number else "/"
         return set(self.check("rpm", "--root", root, "-qa", "--qf", "%{NAME}-%{VERSION}\n", "testbed-*").split())
 
-    def enable(self, alias):
-        path = f"{REPOSITORIES}/{alias}.repo"
+    def enable(self, alias, snapshot=None):
+        """Enable a repository, in the running system or in the /etc of a closed snapshot."""
+        path = (f"/.snapshots/{snapshot}/snapshot" if snapshot else "") + f"{REPOSITORIES}/{alias}.repo"
         with open(path, encoding="utf-8") as stream:
             text = stream.read()
         assert "enabled=0" in text

@@ -135,7 +135,8 @@ def image(engine: str) -> Path:
     """The disks of a guest that was never booted: a directory with root.img and esp.img."""
     base = rootfs()
     key = Path(f"{ssh_key()}.pub")
-    name = digest(engine, base.parent.name, key, HERE / "image.py", HERE / "repos.py", HERE / "repos", *overlays(engine))
+    sources = [HERE / name for name in ("image.py", "repos.py", "repos")]
+    name = digest(engine, base.parent.name, key, *sources, *overlays(engine))
 
     def make(work: Path) -> None:
         # mounts and loop devices of the build go with this namespace

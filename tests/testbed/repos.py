@@ -141,6 +141,7 @@ def run_inside(rootfs: Path, work: Path, script: list[str]) -> None:
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        check=False,
         env={
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "LC_ALL": "C.UTF-8",

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Builds, boots, waits for, snapshots, restores, power-cuts and stops the test VMs. See README.md beside it."""
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Engine(abc.ABC):
         """
         writable = not btrfs.is_read_only(snapper.path_of(self.host.default()))
         if writable and btrfs.is_read_only(snapper.path_of(number)):
-            number = snapper.create(number, f"writable copy of #{number}", {})
+            number = snapper.create(number, f"writable copy of #{number}")
             snapper.modify(number, cleanup=CLEANUP)
         snapper.set_default(number)
         return number

@@ -30,8 +30,8 @@ class SnapperEngine(Engine):
         if _has_nested_etc(base) and not _has_nested_etc(number):
             snapper.delete(number)
             raise TransactionalError(
-                f"/etc is a subvolume of its own in snapshot {base}, but new snapshots get an empty one: snapper's plugin "
-                "50-etc, a part of transactional-update, is missing or failed on this host")
+                f"/etc is a subvolume of its own in snapshot {base}, but new snapshots get an empty one: the plugin "
+                "50-etc of snapper, a part of transactional-update, is missing or failed on this host")
         return number
 
     def hold(self, number: int) -> _namespace.Namespace:

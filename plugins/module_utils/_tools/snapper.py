@@ -76,13 +76,12 @@ def snapshots(used_space: bool = False) -> list[dict]:
     return listed
 
 
-def create(base: int, description: str, userdata: t.Mapping[str, str]) -> int:
+def create(base: int, description: str, userdata: t.Mapping[str, str] | None = None) -> int:
     """Make a read-write snapshot of ``base`` that the cleanup does not touch."""
-    result = command.check(_argv(
-        "create", "--from", str(base), "--read-write", "--print-number",
-        "--description", description, "--userdata", _userdata(userdata),
-    ))
-    return int(result.stdout.strip())
+    args = ["create", "--from", str(base), "--read-write", "--print-number", "--description", description]
+    if userdata:
+        args += ["--userdata", _userdata(userdata)]
+    return int(command.check(_argv(*args)).stdout.strip())
 
 
 def modify(number: int, userdata: t.Mapping[str, str] | None = None, cleanup: str | None = None) -> None:

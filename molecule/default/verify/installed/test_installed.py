@@ -41,11 +41,7 @@ def test_the_root_is_read_only_and_etc_is_not(host):
 
 
 def test_what_was_written_to_etc_meanwhile_is_merged_at_boot(host):
-    if host.run("command -v tukit").failed:
-        # without transactional-update nothing merges /etc at boot
-        assert not host.file("/etc/testbed-note").exists
-    else:
-        assert host.file("/etc/testbed-note").content_string == "written after the snapshot was made\n"
+    assert host.file("/etc/testbed-note").content_string == "written after the snapshot was made\n"
 
 
 def test_nothing_is_left_behind(host):
