@@ -34,29 +34,22 @@ def changed(now, reference):
     return {path for path in now.keys() | reference.keys() if now.get(path) != reference.get(path)}
 
 
-def delete(path):
-    if os.path.isdir(path) and not os.path.islink(path):
-        if not os.listdir(path):  # else the new snapshot has put something into it
-            os.rmdir(path)
-    elif os.path.lexists(path):
-        os.unlink(path)
-
-
 def copy(source, target):
     info = os.lstat(source)
     if not os.path.isdir(os.path.dirname(target)):
         print(f'Parent directory of "{target}" was deleted in new snapshot - skipping file...')
         return
     if stat.S_ISDIR(info.st_mode):
-        if not os.path.isdir(target) or os.path.islink(target):
-            delete(target)
-            os.mkdir(target)
+        if os.path.islink(target) or os.path.isfile(target):
+            os.unlink(target)
+        os.makedirs(target, exist_ok=True)
         finished = target
     elif stat.S_ISREG(info.st_mode) or stat.S_ISLNK(info.st_mode):
         if os.path.isdir(target) and not os.path.islink(target):
             shutil.rmtree(target)
         finished = f"{target}.sync"  # renamed at the end: a power cut must not leave half a file
-        delete(finished)
+        if os.path.lexists(finished):
+            os.unlink(finished)
         shutil.copyfile(source, finished, follow_symlinks=False)
     else:
         print(f'Unsupported file type for file "{source}"', file=sys.stderr)
@@ -79,12 +72,15 @@ def main():
             sys.exit(f"{path} is no directory")
     old, new, reference = state(options.old), state(options.new), state(options.reference)
     paths = sorted(changed(old, reference) - changed(new, reference))
-    for path in reversed([path for path in paths if path not in old]):
-        print(f'Deleting "./{path}"')
-        delete(os.path.join(options.new, path))
-    for path in [path for path in paths if path in old]:
-        print(f'Copying "./{path}"')
-        copy(os.path.join(options.old, path), os.path.join(options.new, path))
+    for path in paths:
+        target = os.path.join(options.new, path)
+        if path in old:
+            print(f'Copying "./{path}"')
+            copy(os.path.join(options.old, path), target)
+        # directories stay, empty, as with the real program
+        elif os.path.lexists(target) and not stat.S_ISDIR(new[path][0]):
+            print(f'Deleting "./{path}"')
+            os.unlink(target)
     if not options.keep_syncpoint:
         os.sync()  # all of it must be on the disk before a second try becomes impossible
         subprocess.run(["btrfs", "-q", "subvolume", "delete", options.reference], check=True)

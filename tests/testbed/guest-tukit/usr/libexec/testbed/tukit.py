@@ -310,6 +310,8 @@ def locked(path):
 
 
 def main():
+    if not {"console", "syslog"}.issuperset(LOG):
+        raise Failure("Invalid log output.")
     with locked(OPTIONS.get("option", "LOCKFILE=/var/run/tukit.lock").removeprefix("LOCKFILE=")):
         say(f"tukit {VERSION} started")
         say("Options: " + "".join(f"{word} " for word in sys.argv[1:]))
@@ -324,7 +326,12 @@ def main():
 if __name__ == "__main__":
     for stop in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(stop, lambda *_: None)  # not ignored: the command would inherit that
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    # what Python has changed for itself and the command would inherit
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(ignored, signal.SIG_DFL)
+    with open("/proc/self/environ", "rb") as environment:
+        if not any(entry.startswith(b"LC_CTYPE=") for entry in environment.read().split(b"\0")):
+            os.environ.pop("LC_CTYPE", None)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="surrogateescape", line_buffering=True)
     OPTIONS, WORDS = parse(sys.argv[1:])
