@@ -93,29 +93,20 @@ def test_mounts(tukit):
     }
 
 
-@pytest.mark.parametrize("path", ["/usr", "/etc", "/boot", "/home", "/srv", "/usr/local", "/var/lib"])
-def test_written_to_the_snapshot(tukit, path):
+def test_where_what_is_written_goes(tukit):
     number = tukit.open()
-    tukit.call(number, f"echo written >{path}/file")
-    assert not os.path.exists(f"{path}/file")
-    assert pathlib.Path(f"/.snapshots/{number}/snapshot{path}/file").read_text(encoding="utf-8") == "written\n"
-
-
-@pytest.mark.parametrize("path", ["/root", "/opt", "/var/log", "/var/cache", "/var/lib/ca-certificates"])
-def test_written_to_the_running_system(tukit, path):
-    number = tukit.open()
-    tukit.call(number, f"echo written >{path}/file")
-    file = pathlib.Path(path, "file")
-    assert file.read_text(encoding="utf-8") == "written\n"
-    file.unlink()
-
-
-@pytest.mark.parametrize("path", ["/tmp", "/var/tmp", "/run"])
-def test_written_to_nowhere(tukit, path):
-    number = tukit.open()
-    tukit.call(number, f"echo written >{path}/file; cat {path}/file")
-    assert tukit.call(number, f"ls {path}/file || true") == ""
-    assert not os.path.exists(f"{path}/file")
+    root = f"/.snapshots/{number}/snapshot"
+    snapshot = {"/usr", "/etc", "/boot", "/home", "/srv", "/usr/local", "/var/lib"}
+    live = {"/root", "/opt", "/var/log", "/var/cache", "/var/lib/ca-certificates"}
+    nowhere = {"/tmp", "/var/tmp", "/run"}
+    paths = snapshot | live | nowhere
+    tukit.call(number, "".join(f"echo >{path}/written; " for path in paths))
+    written = tukit.call(number, f"ls -d {' '.join(f'{path}/written' for path in paths)} || true").split()
+    assert set(written) == {f"{path}/written" for path in snapshot | live}
+    assert {path for path in paths if os.path.exists(f"{path}/written")} == live
+    assert {path for path in paths if os.path.exists(f"{root}{path}/written")} == snapshot
+    for path in live:
+        os.unlink(f"{path}/written")
 
 
 def test_what_is_added_for_a_call_is_removed_afterwards(tukit):
@@ -144,11 +135,10 @@ def test_a_call_is_seen_by_the_host_as_one_mount(tukit):
 # --- signals and death -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_signals_to_tukit_alone_do_nothing(tukit, number):
-    transaction = tukit.open()
-    with tukit.calling(transaction, "sleep 1; echo done; exit 3") as process:
-        process.send_signal(number)
+def test_signals_to_tukit_alone_do_nothing(tukit):
+    with tukit.calling(tukit.open(), "sleep 1; echo done; exit 3") as process:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            process.send_signal(number)
         assert (process.communicate()[0], process.returncode) == ("done\n", 3)
 
 
@@ -254,14 +244,22 @@ MERGES = {  # in the beginning, in the transaction, in the running system, what 
 }
 
 
-@pytest.mark.parametrize("beginning, transaction, running, result", MERGES.values(), ids=MERGES)
-def test_merge_rule(tukit, beginning, transaction, running, result):
-    tukit.sh(f"mkdir /etc/merge; cd /etc/merge; {beginning}; touch -d @1000 * .", check=True)
+def test_merge_rules(tukit):
+    """All in one transaction, each in a directory of its own."""
+    directories = [pathlib.Path("/etc/merge", name) for name in MERGES]
+    for directory, (beginning, *_) in zip(directories, MERGES.values(), strict=True):
+        directory.mkdir(parents=True)
+        tukit.sh(f"set -e; {beginning}; touch -d @1000 .; find . -maxdepth 1 -type f | xargs -r touch -d @1000",
+                 cwd=directory, check=True)
     number = tukit.open()
-    tukit.call(number, f"cd /etc/merge; {transaction}")
-    tukit.sh(f"tukit close {number}; cd /etc/merge; {running}", check=True)
+    tukit.call(number, "".join(f"cd '{directory}'; {transaction}\n" for directory, (_, transaction, *_) in
+                               zip(directories, MERGES.values(), strict=True)))
+    tukit.sh(f"tukit close {number}", check=True)
+    for directory, (_, _, running, _) in zip(directories, MERGES.values(), strict=True):
+        tukit.sh(f"set -e; {running}", cwd=directory, check=True)
     etc = first_boot(tukit, number)
-    tukit.sh(f"set -ex; cd {etc}/merge; {result}", check=True)
+    assert [name for name, (*_, result) in MERGES.items()
+            if tukit.sh(f"set -e; {result}", cwd=etc / "merge" / name).returncode] == []
 
 
 def test_a_grandchild_takes_the_syncpoint_over(tukit):

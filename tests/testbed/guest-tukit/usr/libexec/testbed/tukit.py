@@ -48,9 +48,6 @@ def parse(words):
             (name, _, value), wrong = word[2:].partition("="), f"unrecognized option '{word}'"
         else:
             name, value, wrong = SHORT.get(word[1:2]), word[2:], f"invalid option -- '{word[1:2]}'"
-            if name in FLAGS and value:  # several in one word
-                words.insert(0, f"-{value}")
-                value = ""
         if name in VALUES:
             value = value or words and words.pop(0)
         if name not in (*FLAGS, *VALUES, "continue") or name in VALUES and not value or name in FLAGS and value:
