@@ -65,7 +65,7 @@ molecule: molecule-tukit molecule-snapper ## the scenarios on a VM
 molecule-%: export TESTBED_ENGINE = $*
 molecule-%: export MOLECULE_EPHEMERAL_DIRECTORY = $(TESTBED_STATE).molecule-$*
 molecule-%: deps
-	molecule test
+	molecule test --no-command-borders
 
 clean: ## remove all that was made
 	rm -rf .cache dist .ansible

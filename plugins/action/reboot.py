@@ -9,6 +9,7 @@ from __future__ import annotations
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action.reboot import ActionModule as CoreReboot
 
+KEEPALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
 STATE = ("booted", "current", "default", "pending")
 
 
@@ -36,6 +37,7 @@ class ActionModule(CoreReboot):
         if self._task.check_mode:
             return result
 
+        self._notice_dead_connections()
         rebooted = super().run(tmp, task_vars)
         result.update(rebooted)
         if rebooted.get("failed"):
@@ -43,6 +45,13 @@ class ActionModule(CoreReboot):
                              f"{rebooted.get('msg', 'no message')}")
             return result
         return self._prove(result, self._state(task_vars))
+
+    def _notice_dead_connections(self):
+        """Let ssh give up on a connection that the host went away from: without a farewell it would wait for ever."""
+        if self._connection.transport.endswith("ssh"):
+            extra = self._connection.get_option("ssh_extra_args") or ""
+            self._connection.set_option("ssh_extra_args", f"{extra} {KEEPALIVE}")
+            self._connection.reset()
 
     def _prove(self, result, after):
         """A success only if the host runs the snapshot it was rebooted for."""

@@ -248,7 +248,7 @@ def test_another_transaction_of_the_collection(host):
 def test_tukit_at_work(host):
     number = host.check("tukit", "-q", "open").split()[1]
     with subprocess.Popen(["tukit", "-q", "call", number, "sleep", "60"], start_new_session=True) as holder:
-        host.wait_for(lambda: host.run("tukit", "-q", "snapshots").returncode)
+        host.wait_for(lambda: host.run("pgrep", "--full", "--exact", "sleep 60").returncode == 0)
         before = host.state()
         result = host.module("package", name="testbed-hello")
         assert "another transaction is in progress: tukit is held by pid" in result["msg"]
