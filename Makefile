@@ -18,7 +18,7 @@ export GIT_CONFIG_KEY_0 := safe.directory
 export GIT_CONFIG_VALUE_0 := *
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build lint sanity unit host molecule test test-full demo demo-shell clean
+.PHONY: help deps build lint sanity unit host testbed molecule test test-full demo demo-shell clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -29,7 +29,7 @@ demo: deps ## see it work: a VM is built and booted, a package installed, rolled
 demo-shell: deps ## log in to the demo's VM and play on
 	$(PYTHON) tests/demo/demo.py --shell
 
-test: deps ## all gates: build lint unit sanity host molecule
+test: deps ## all gates: build lint unit sanity host testbed molecule
 	@$(PYTHON) tests/gates.py
 
 test-full: test ## the same; long tests will join here
@@ -60,6 +60,9 @@ unit: deps ## pure tests, in seconds
 host: host-tukit host-snapper ## the engines on a real btrfs, no VM
 host-%: deps
 	$(PYTHON) tests/host/run --engine $*
+
+testbed: deps ## the test VMs themselves
+	pytest tests/testbed
 
 molecule: molecule-tukit molecule-snapper ## the scenarios on a VM
 molecule-%: export TESTBED_ENGINE = $*

@@ -98,7 +98,7 @@ def main() -> None:
     options = parser.parse_args()
     os.environ["ANSIBLE_PIPELINING"] = "true"
     with tempfile.TemporaryDirectory(prefix="microos-demo-") as directory:
-        os.environ.setdefault("TESTBED_STATE", directory)
+        os.environ["TESTBED_STATE"] = directory
         try:
             say("A VM is built (the first time only) and started. Without KVM this takes a while.")
             if testbed("start", VM, "--engine", options.engine).returncode != 0:
