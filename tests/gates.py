@@ -20,7 +20,8 @@ import tempfile
 import time
 
 # fast first
-GATES = ["build", "lint", "unit", "sanity", "host-tukit", "host-snapper", "testbed", "molecule-tukit", "molecule-snapper"]
+GATES = ["build", "lint", "unit", "sanity", "host-tukit", "host-snapper", "testbed",
+         "molecule-tukit", "molecule-snapper"]
 LANES = 2
 LIMIT = 45 * 60  # seconds for one gate: a hanging one must not hang the run
 TAIL = 60  # lines shown of a failed gate's log

@@ -20,7 +20,7 @@ from ansible_collections.microos.transactional.plugins.module_utils._transaction
 
 MODULE = "microos.transactional.package"
 # Anything else has a meaning of its own for zypper: -name and !name remove, name=1 and name>1 compare, kind:name
-NAME = re.compile(r"[A-Za-z0-9/_][A-Za-z0-9/_.+()-]*\Z")
+NAME = re.compile(r"[A-Za-z0-9/_][A-Za-z0-9/_.+-]*(?:\([^()\s]*\))*\Z")
 
 
 def check_names(names: t.Sequence[str]) -> list[str]:

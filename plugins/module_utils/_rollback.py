@@ -66,6 +66,7 @@ def rollback(engine: Engine, to: str, check_mode: bool) -> dict:
         lock = Lock()
         lock.acquire(f"ansible: rollback to {to}")
         try:
+            engine.refuse_if_busy()
             number = engine.rollback(number)
         finally:
             lock.release()

@@ -89,6 +89,7 @@ class Transaction:
     def __enter__(self):
         self._lock.acquire(self._description)
         try:
+            self.engine.refuse_if_busy()
             self._recover()
             self.base = self.engine.host.default()
             tags = {TAG: self.id, BASE: str(self.base), MODULE: self._module}

@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--engine", choices=["tukit", "snapper"], default="tukit", help="which guest (default: tukit)")
     parser.add_argument("--shell", action="store_true", help="log in to a fresh VM instead of playing the story")
     options = parser.parse_args()
-    os.environ["ANSIBLE_PIPELINING"] = "true"
+    os.environ.update(ANSIBLE_PIPELINING="true", ANSIBLE_CALLBACK_RESULT_FORMAT="yaml")
     with tempfile.TemporaryDirectory(prefix="microos-demo-") as directory:
         os.environ["TESTBED_STATE"] = directory
         try:

@@ -258,13 +258,24 @@ def test_tukit_at_work(host):
 
 
 @pytest.mark.tukit
+def test_a_tukit_that_is_busy_for_a_moment_is_waited_for(host):
+    number = host.check("tukit", "-q", "open").split()[1]
+    with subprocess.Popen(["tukit", "-q", "call", number, "sleep", "2"]):
+        host.wait_for(lambda: host.run("pgrep", "--full", "--exact", "sleep 2").returncode == 0)
+        assert host.module("package", name="testbed-hello").get("changed")
+
+
+@pytest.mark.tukit
 def test_transactional_update_at_work(host):
+    host.snapper("create", "--from", "1")
     with subprocess.Popen(["sleep", "60"]) as holder:
         pathlib.Path("/run/transactional-update.pid").write_text(str(holder.pid), encoding="ascii")
-        result = host.module("package", name="testbed-hello")
+        results = [host.module("package", name="testbed-hello"), host.module("rollback", to="2")]
         pathlib.Path("/run/transactional-update.pid").unlink()
         holder.kill()
-    assert f"transactional-update, pid {holder.pid} (sleep 60)" in result["msg"]
+    for result in results:
+        assert f"transactional-update, pid {holder.pid} (sleep 60)" in result["msg"]
+    assert (host.numbers(), host.default()) == ([1, 2], 1)
 
 
 def test_what_a_killed_run_left_is_cleaned_by_the_next(host):

@@ -36,6 +36,10 @@ class Engine(abc.ABC):
         self.host = host
 
     @abc.abstractmethod
+    def refuse_if_busy(self) -> None:
+        """Raise an error if another tool of the host is in the middle of a transaction."""
+
+    @abc.abstractmethod
     def open(self, base: int, description: str, userdata: t.Mapping[str, str]) -> int:
         """Make an open read-write snapshot of ``base``, kept from the cleanup; returns its number."""
 

@@ -24,6 +24,9 @@ def _has_nested_etc(number: int) -> bool:
 class SnapperEngine(Engine):
     name = "snapper"
 
+    def refuse_if_busy(self) -> None:
+        """Nothing else on such a host makes transactions."""
+
     def open(self, base: int, description: str, userdata: t.Mapping[str, str]) -> int:
         number = snapper.create(base, description, dict(userdata, **{IN_PROGRESS: "yes"}))
         # btrfs leaves an empty directory where a subvolume is nested; a plugin of snapper copies the subvolume

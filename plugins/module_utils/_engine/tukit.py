@@ -10,60 +10,60 @@ Note that this module util is PRIVATE to the collection.
 from __future__ import annotations
 
 import os
+import time
 import typing as t
 
 from ansible_collections.microos.transactional.plugins.module_utils import _processes
 from ansible_collections.microos.transactional.plugins.module_utils._engine.base import Engine
-from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError, busy
+from ansible_collections.microos.transactional.plugins.module_utils._errors import busy
 from ansible_collections.microos.transactional.plugins.module_utils._namespace import STAY, Namespace
 from ansible_collections.microos.transactional.plugins.module_utils._tools import command, snapper, tukit
 
-
-def update_lock_holder() -> int | None:
-    """The ``transactional-update`` that runs now; its lock is a file with its process id."""
-    try:
-        with open(tukit.UPDATE_LOCK_FILE, encoding="ascii") as stream:
-            pid = int(stream.read())
-    except (OSError, ValueError):
-        return None
-    return pid if os.path.exists(f"/proc/{pid}") else None
+# tukit takes its lock for each call and never waits for it, so a mere "tukit snapshots" of a monitor can be in the way.
+PATIENCE_SECONDS = 5
+T = t.TypeVar("T")
 
 
-def explain_busy(exc: command.CommandError) -> TransactionalError:
-    """The error to raise for a failed tukit: who holds the lock, where that is the reason."""
-    if not tukit.is_busy(exc.result.stderr):
-        return exc
-    pid = _processes.lock_holder(tukit.LOCK_FILE)
-    return busy(f"tukit is held by {_processes.describe(pid)}", **exc.details)
+def patiently(work: t.Callable[[], T]) -> T:
+    """Call tukit, again for a while if it is busy; at last the error says who holds its lock."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return work()
+        except command.CommandError as exc:
+            if not tukit.is_busy(exc.result.stderr):
+                raise
+            if time.monotonic() > deadline:
+                holder = _processes.describe(_processes.lock_holder(tukit.LOCK_FILE))
+                raise busy(f"tukit is held by {holder}", **exc.details) from exc
+        time.sleep(0.1)
 
 
 class TukitEngine(Engine):
     name = "tukit"
 
-    def open(self, base: int, description: str, userdata: t.Mapping[str, str]) -> int:
-        pid = update_lock_holder()
-        if pid:
-            raise busy(f"transactional-update, {_processes.describe(pid)}")
+    def refuse_if_busy(self) -> None:
+        """``transactional-update`` calls tukit several times; between the calls only its own lock file tells of it."""
         try:
-            number = tukit.open_(base, description)
-        except command.CommandError as exc:
-            raise explain_busy(exc) from exc
+            with open(tukit.UPDATE_LOCK_FILE, encoding="ascii") as stream:
+                pid = int(stream.read())
+        except (OSError, ValueError):
+            return
+        if os.path.exists(f"/proc/{pid}"):
+            raise busy(f"transactional-update, {_processes.describe(pid)}")
+
+    def open(self, base: int, description: str, userdata: t.Mapping[str, str]) -> int:
+        number = patiently(lambda: tukit.open_(base, description))
         # tukit opens with cleanup "number", and the cleanup takes open snapshots like any other
         snapper.modify(number, userdata, cleanup="")
         return number
 
     def hold(self, number: int) -> Namespace:
         env = {"TRANSACTIONAL_UPDATE": "true", "TRANSACTIONAL_UPDATE_ROOT": snapper.path_of(number)}
-        try:
-            return Namespace(tukit.call_argv(number, ["sh", "-c", STAY]), env)
-        except command.CommandError as exc:
-            raise explain_busy(exc) from exc
+        return patiently(lambda: Namespace(tukit.call_argv(number, ["sh", "-c", STAY]), env))
 
     def close(self, number: int) -> None:
-        try:
-            tukit.close(number)
-        except command.CommandError as exc:
-            raise explain_busy(exc) from exc
+        patiently(lambda: tukit.close(number))
 
     def abort(self, number: int) -> None:
-        tukit.abort(number)
+        patiently(lambda: tukit.abort(number))
