@@ -39,25 +39,43 @@ class Failure(Exception):
     """Ends tukit with exit code 1 and this text."""
 
 
+def misused(problem):
+    print(f"tukit: {problem}", file=sys.stderr)
+    print(HELP)
+    sys.exit(255)
+
+
 def parse(words):
-    """Options end at the first word that is none. -c has its value glued to it, or none."""
+    """Like getopt_long: options end at the first word that is none. But no long option may be shortened."""
     options = {}
-    while words and words[0].startswith("-"):
-        word = words.pop(0)
-        if word.startswith("--"):
-            (name, _, value), wrong = word[2:].partition("="), f"unrecognized option '{word}'"
-        else:
-            name, value, wrong = SHORT.get(word[1:2]), word[2:], f"invalid option -- '{word[1:2]}'"
-        if name in VALUES:
-            value = value or words and words.pop(0)
-        if name not in (*FLAGS, *VALUES, "continue") or name in VALUES and not value or name in FLAGS and value:
-            print(f"tukit: {wrong}", file=sys.stderr)
-            print(HELP)
-            sys.exit(255)
+
+    def add(name, value, lacking):
+        if name in VALUES and value is None:
+            value = words.pop(0) if words else misused(lacking)
         if name in ("help", "version"):
             print(HELP if name == "help" else VERSION)
             sys.exit(0)
         options[name] = value
+
+    while words and words[0].startswith("-") and words[0] != "-":
+        word = words.pop(0)
+        if word == "--":
+            break
+        if word.startswith("--"):
+            name, given, value = word[2:].partition("=")
+            if name not in SHORT.values() and name != "description":
+                misused(f"unrecognized option '{word}'")
+            if given and name in FLAGS:
+                misused(f"option '--{name}' doesn't allow an argument")
+            add(name, value if given else None, f"option '--{name}' requires an argument")
+            continue
+        letters = word[1:]
+        while letters:
+            letter, letters, value = letters[0], letters[1:], None
+            name = SHORT.get(letter) or misused(f"invalid option -- '{letter}'")
+            if name not in FLAGS:
+                value, letters = letters or None, ""
+            add(name, value, f"option requires an argument -- '{letter}'")
     return options, words
 
 
@@ -71,7 +89,7 @@ def say(text):
 
 def helper(command):
     done = subprocess.run(["sh", "-c", command], env=os.environ | {"PATH": "/usr/bin:/usr/sbin:/bin:/sbin"},
-                          stdout=subprocess.PIPE, text=True, errors="surrogateescape")
+                          stdout=subprocess.PIPE, text=True, errors="surrogateescape", check=False)
     if done.returncode:
         raise Failure(f"`{command}` returned with error code {done.returncode}.")
     return done.stdout
@@ -82,8 +100,8 @@ def snapper(command):
     return helper(f"snapper {dbus}{command}")
 
 
-def table(columns):
-    return list(csv.DictReader(snapper(f"--utc --iso --csvout list --columns {columns}").splitlines(keepends=True)))
+def table(columns, how=""):
+    return list(csv.DictReader(snapper(f"{how}--csvout list --columns {columns}").splitlines(keepends=True)))
 
 
 def snapshot(number):
@@ -97,14 +115,26 @@ def current():
 
 
 def default():
-    """Number of the next boot's snapshot, and whether it is read-only."""
-    row = next(row for row in table("number,default,read-only") if row["default"] == "yes")
-    return row["number"], row["read-only"] == "yes"
+    return next(row["number"] for row in table("default,number") if row["default"] == "yes")
 
 
 def discard(number):
+    """Exit code 0 even if that fails, for the real one does it in a destructor."""
     say(f"Discarding snapshot {number}.")
-    snapper(f"delete {number}")
+    try:
+        snapper(f"delete {number}")
+    except Failure as error:
+        print(f"ERROR: {error}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def discarding(number):
+    """An error of tukit's own costs the transaction; a command that fails does not."""
+    try:
+        yield
+    except Failure:
+        discard(number)
+        raise
 
 
 # --- what a command sees -----------------------------------------------------------------------------------------
@@ -155,7 +185,7 @@ def supply(root):
 
 @contextlib.contextmanager
 def mounted(number):
-    """The snapshot with all its mounts, in a namespace of our own. An error in making them deletes the snapshot."""
+    """The snapshot with all its mounts, in a namespace of our own."""
     os.unshare(os.CLONE_NEWNS)
     root = tempfile.mkdtemp(prefix="transactional-update-", dir="/tmp")
     supplements = []
@@ -172,10 +202,6 @@ def mounted(number):
                 mount(None, root + path, None, REC | SLAVE)
         supplements.extend(supply(root))
         yield root
-    except Failure:
-        os.chdir("/")
-        discard(number)
-        raise
     finally:
         for path in supplements:
             os.unlink(path) if os.path.islink(path) else shutil.rmtree(path, ignore_errors=True)
@@ -209,7 +235,7 @@ def execute(argv, root, number):
 
 def call(number, argv, inside):
     """Run a command; its exit code, or the number of the signal that ended it."""
-    with mounted(number) as root:
+    with discarding(number), mounted(number) as root:
         argv = argv if inside else [word.replace("{}", root) for word in argv]
         say(f"Executing `{' '.join(argv)}`:")
         child = os.fork()
@@ -224,40 +250,46 @@ def call(number, argv, inside):
 
 
 def open_transaction():
-    base = OPTIONS["continue"] or default()[0] if "continue" in OPTIONS else current()
+    base = OPTIONS["continue"] if "continue" in OPTIONS else current()
+    if base is None:
+        base = default()
     if not os.path.exists(snapshot(base)):
         raise Failure(f"Base snapshot '{base}' does not exist.")
     description = OPTIONS.get("description", f"Snapshot Update of #{base}")
     number = snapper(f"create --from {base} --read-write --cleanup-algorithm number --print-number "
                      f"--description '{description}' --userdata '{IN_PROGRESS}=yes'").strip()
     say(f"Using snapshot {base} as base for new snapshot {number}.")
-    with mounted(number):
+    with discarding(number), mounted(number):
         print(f"ID: {number}")
 
 
 def close(number):
-    with mounted(number):
-        os.sync()
-        os.utime(f"{snapshot(number)}/usr")
-        snapper(f"modify --userdata '{IN_PROGRESS}=' {number}")
-    if default()[1]:
-        snapper(f"modify --read-only {number} 2>&1")
-    snapper(f"modify --default {number} 2>&1")
+    with discarding(number):
+        with mounted(number):
+            os.sync()
+            os.utime(f"{snapshot(number)}/usr")
+            snapper(f"modify --userdata '{IN_PROGRESS}=' {number}")
+        base = default()
+        if any(row["number"] == base and row["read-only"] == "yes" for row in table("number,read-only")):
+            snapper(f"modify --read-only {number} 2>&1")
+        snapper(f"modify --default {number} 2>&1")
     say(f"New default snapshot is #{number} ({snapshot(number)}).")
 
 
 def check_open(number):
     if not os.path.exists(snapshot(number)):
         raise Failure(f"Snapshot {number} does not exist.")
-    if not any(row["number"] == number and f"{IN_PROGRESS}=yes" in row["userdata"] for row in table("number,userdata")):
+    with discarding(number):
+        rows = table("number,userdata")
+    if not any(row["number"] == number and f"{IN_PROGRESS}=yes" in row["userdata"] for row in rows):
         raise Failure(f"Snapshot {number} is not an open transaction.")
 
 
 def list_snapshots():
-    fields = OPTIONS.get("fields", "number")
+    fields = OPTIONS.get("fields") or "number"
     if not re.fullmatch("[A-Za-z,]+", fields):
         raise Failure("Column list contains invalid characters.")
-    for row in table(fields):
+    for row in table(fields, "--utc --iso "):
         print("".join(f"{row.get(field, '')}\t" for field in fields.split(",")))
 
 
@@ -307,9 +339,10 @@ def locked(path):
 
 
 def main():
-    if not {"console", "syslog"}.issuperset(LOG):
+    if not {"console", "syslog", ""}.issuperset(LOG):
         raise Failure("Invalid log output.")
-    with locked(OPTIONS.get("option", "LOCKFILE=/var/run/tukit.lock").removeprefix("LOCKFILE=")):
+    key, _equals, value = OPTIONS.get("option", "").partition("=")
+    with locked(value if key == "LOCKFILE" else "/var/run/tukit.lock"):
         say(f"tukit {VERSION} started")
         say("Options: " + "".join(f"{word} " for word in sys.argv[1:]))
         if not WORDS:
