@@ -45,7 +45,7 @@ def sessions():
 
 def parse(step):
     title, body = step.split("\n```\n# ", 1)
-    command, _, output = body.partition("\n")
+    command, _newline, output = body.partition("\n")
     parts = re.split(r"^\[(stdout|stderr|exit code)\]\s", output.rsplit("\n```", 1)[0] + "\n", flags=re.MULTILINE)
     found = dict(zip(parts[1::2], parts[2::2], strict=True))
     return title, command, found.get("stdout", ""), found.get("stderr", ""), int(found["exit code"])
@@ -247,18 +247,18 @@ MERGES = {  # in the beginning, in the transaction, in the running system, what 
 def test_merge_rules(tukit):
     """All in one transaction, each in a directory of its own."""
     directories = [pathlib.Path("/etc/merge", name) for name in MERGES]
-    for directory, (beginning, *_) in zip(directories, MERGES.values(), strict=True):
+    for directory, (beginning, *_rest) in zip(directories, MERGES.values(), strict=True):
         directory.mkdir(parents=True)
         tukit.sh(f"set -e; {beginning}; touch -d @1000 .; find . -maxdepth 1 -type f | xargs -r touch -d @1000",
                  cwd=directory, check=True)
     number = tukit.open()
-    tukit.call(number, "".join(f"cd '{directory}'; {transaction}\n" for directory, (_, transaction, *_) in
+    tukit.call(number, "".join(f"cd '{directory}'; {transaction}\n" for directory, (_old, transaction, *_rest) in
                                zip(directories, MERGES.values(), strict=True)))
     tukit.sh(f"tukit close {number}", check=True)
-    for directory, (_, _, running, _) in zip(directories, MERGES.values(), strict=True):
+    for directory, (_old, _new, running, _result) in zip(directories, MERGES.values(), strict=True):
         tukit.sh(f"set -e; {running}", cwd=directory, check=True)
     etc = first_boot(tukit, number)
-    assert [name for name, (*_, result) in MERGES.items()
+    assert [name for name, (*_steps, result) in MERGES.items()
             if tukit.sh(f"set -e; {result}", cwd=etc / "merge" / name).returncode] == []
 
 

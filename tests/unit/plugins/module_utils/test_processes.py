@@ -28,7 +28,7 @@ def test_the_holder_of_a_real_lock_is_found_and_described(tmp_path):
         fcntl.lockf(stream, fcntl.LOCK_EX)
         pid = _processes.lock_holder(str(path))
     assert pid == os.getpid()
-    assert "pytest" in _processes.describe(pid)
+    assert f"pid {os.getpid()} (" in _processes.describe(pid)
     assert _processes.lock_holder(str(path)) is None
     assert _processes.lock_holder(str(tmp_path / "none")) is None
 
