@@ -51,11 +51,14 @@ def choose_engine(host: Host, wanted: str = "auto") -> Engine:
     return SnapperEngine(host)
 
 
-def leftovers(snapshots: t.Iterable[t.Mapping]) -> list[int]:
-    """Open snapshots that an earlier run of this collection left, unless they were kept on purpose."""
+def leftovers(snapshots: t.Iterable[t.Mapping], in_use: t.Container[int]) -> list[int]:
+    """Open snapshots that an earlier run of this collection left, unless they were kept on purpose.
+
+    One that is in use all the same, booted from the boot menu perhaps, is not ours to delete any more.
+    """
     return [
         row["number"] for row in snapshots
-        if is_open(row) and FAILED not in row["userdata"]
+        if is_open(row) and FAILED not in row["userdata"] and row["number"] not in in_use
         and (TAG in row["userdata"] or row["description"].startswith(DESCRIPTION_PREFIX))
     ]
 
@@ -140,7 +143,8 @@ class Transaction:
                 outcome = f"Snapshot {self.snapshot} was kept for a look at {snapper.path_of(self.snapshot)}"
                 details = {"kept_snapshot": self.snapshot}
             else:
-                self.engine.abort(self.snapshot)
+                if snapper.exists(self.snapshot):  # tukit deletes it by itself if it cannot mount it
+                    self.engine.abort(self.snapshot)
                 outcome, details = f"Snapshot {self.snapshot} was deleted", {}
             if isinstance(exc, TransactionalError):
                 exc.add(f"{outcome}; the default is {self.engine.host.default()}")
@@ -159,7 +163,8 @@ class Transaction:
             _processes.end_inside(snapper.path_of(self.snapshot))
 
     def _recover(self) -> None:
-        for number in leftovers(snapper.snapshots()):
+        host = self.engine.host
+        for number in leftovers(snapper.snapshots(), {host.booted, host.current, host.default()}):
             _processes.end_inside(snapper.path_of(number))
             self.engine.abort(number)
             self.recovered.append(number)

@@ -105,6 +105,27 @@ def test_a_dead_holder_is_an_error_and_never_the_running_root(host, begin):
 
 
 @pytest.mark.tukit
+def test_a_snapshot_that_is_half_closed_is_deleted_too(host):
+    engine = choose_engine(Host())
+    number = engine.open(1, "ansible: for a test", {})
+    host.snapper("modify", "--userdata", "transactional-update-in-progress=", str(number))
+    engine.abort(number)
+    assert host.numbers() == [1]
+
+
+@pytest.mark.tukit
+def test_a_tukit_that_cannot_mount_leaves_no_trace(host, begin):
+    before = host.state()
+    os.rename("/var/lib/ca-certificates", "/var/lib/ca-certificates.away")
+    try:
+        with pytest.raises(TransactionalError, match="Mounting '/var/lib/ca-certificates'"), begin():
+            pass
+    finally:
+        os.rename("/var/lib/ca-certificates.away", "/var/lib/ca-certificates")
+    assert host.state() == before
+
+
+@pytest.mark.tukit
 def test_nobody_slips_in_while_the_transaction_is_open(begin):
     with begin():
         other = subprocess.run(["tukit", "-q", "open"], capture_output=True, text=True, check=False)

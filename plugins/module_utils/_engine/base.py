@@ -53,7 +53,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def abort(self, number: int) -> None:
-        """Delete an open snapshot."""
+        """Delete an open snapshot, or one whose close failed half-way."""
 
     def rollback(self, number: int) -> int:
         """Make a closed snapshot the default; returns its number.

@@ -66,4 +66,9 @@ class TukitEngine(Engine):
         patiently(lambda: tukit.close(number))
 
     def abort(self, number: int) -> None:
-        patiently(lambda: tukit.abort(number))
+        try:
+            patiently(lambda: tukit.abort(number))
+        except command.CommandError as exc:
+            if not tukit.is_closed(exc.result.stderr):
+                raise
+            snapper.delete(number)

@@ -19,6 +19,7 @@ LOCK_FILE = "/run/tukit.lock"
 # transactional-update keeps a lock of its own, a file that holds its process id
 UPDATE_LOCK_FILE = "/run/transactional-update.pid"
 BUSY = "Another instance of tukit is already running"
+CLOSED = "is not an open transaction"
 
 
 def argv(*args: str) -> list[str]:
@@ -35,6 +36,10 @@ def parse_open(stdout: str) -> int:
 
 def is_busy(stderr: str) -> bool:
     return BUSY in stderr
+
+
+def is_closed(stderr: str) -> bool:
+    return CLOSED in stderr
 
 
 def open_(base: int, description: str) -> int:

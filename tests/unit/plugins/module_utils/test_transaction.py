@@ -21,4 +21,5 @@ def test_leftovers_are_our_own_open_snapshots():
         row(4, "ansible: package present a", **in_progress),  # killed between open and tagging
         row(5, "ansible: package present a", ansible_transaction="u", ansible_failed="yes", **in_progress),  # kept
         row(6, "Snapshot Update of #1", **in_progress),  # somebody else's
-    ]) == [3, 4]
+        row(7, "ansible: package present a", ansible_transaction="u", **in_progress),  # booted from the boot menu
+    ], in_use={7}) == [3, 4]
