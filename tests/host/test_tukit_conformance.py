@@ -57,7 +57,7 @@ def normal(text, *more):
     return text.rstrip("\n").splitlines()
 
 
-@pytest.mark.parametrize("settings, steps", sessions())
+@pytest.mark.parametrize("settings, steps", list(sessions()))
 def test_recorded_session(tukit, settings, steps):
     tukit.have_snapshots(settings.get("Snapshots", ""))
     help_text = tukit.sh("tukit --help").stdout.rstrip("\n")
