@@ -38,6 +38,11 @@ class Testbed:
         return int((self.state / name / "pid").read_text())
 
 
+def runs(pid):
+    """A process that has ended but was not waited for has no program any more."""
+    return os.path.exists(f"/proc/{pid}/exe")
+
+
 @pytest.fixture(scope="module")
 def testbeds(tmp_path_factory):
     """Two users side by side, each with a VM of the same name."""
@@ -55,8 +60,9 @@ def test_two_users_do_not_meet(testbeds):
     assert one("ssh", "vm", "ls /var/mine") == "/var/mine"
     assert two.run("ssh", "vm", "ls /var/mine").returncode == 2
     pid = two.pid("vm")
+    assert runs(pid)
     two("stop", "vm")
-    assert not pathlib.Path(f"/proc/{pid}").exists()
+    assert not runs(pid)
     assert not (two.state / "vm").exists()
     assert one("list") == "vm runs"
     assert two("list") == ""
@@ -84,7 +90,7 @@ def test_power_cut(testbeds):
     boot = testbed("ssh", "vm", "cat /proc/sys/kernel/random/boot_id")
     pid = testbed.pid("vm")
     testbed("cut", "vm")
-    assert not pathlib.Path(f"/proc/{pid}").exists()
+    assert not runs(pid)
     assert testbed("ssh", "vm", "cat /proc/sys/kernel/random/boot_id") != boot
     assert testbed("ssh", "vm", "cat /var/synced") == "safe"
     assert testbed("ssh", "vm", "systemctl is-system-running") == "running"

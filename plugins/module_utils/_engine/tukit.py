@@ -15,7 +15,7 @@ import typing as t
 
 from ansible_collections.microos.transactional.plugins.module_utils import _processes
 from ansible_collections.microos.transactional.plugins.module_utils._engine.base import Engine
-from ansible_collections.microos.transactional.plugins.module_utils._errors import busy
+from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError, busy
 from ansible_collections.microos.transactional.plugins.module_utils._namespace import STAY, Namespace
 from ansible_collections.microos.transactional.plugins.module_utils._tools import command, snapper, tukit
 
@@ -72,3 +72,5 @@ class TukitEngine(Engine):
             if not tukit.is_closed(exc.result.stderr):
                 raise
             snapper.delete(number)
+        if snapper.exists(number):  # tukit 6.1.3 ends with 0 although snapper refused
+            raise TransactionalError(f"tukit did not delete snapshot {number}; try: snapper delete {number}")
