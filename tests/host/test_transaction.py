@@ -104,6 +104,14 @@ def test_a_dead_holder_is_an_error_and_never_the_running_root(host, begin):
     assert host.state() == before
 
 
+def test_a_snapshot_that_cannot_be_deleted_is_told(host):
+    engine = choose_engine(Host())
+    number = engine.open(1, "ansible: for a test", {})
+    host.snapper("modify", "--default", str(number))  # snapper refuses to delete it, and ends with 0 all the same
+    with pytest.raises(TransactionalError, match=f"snapshot.* {number}"):
+        engine.abort(number)
+
+
 @pytest.mark.tukit
 def test_a_snapshot_that_is_half_closed_is_deleted_too(host):
     engine = choose_engine(Host())
