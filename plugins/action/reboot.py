@@ -48,10 +48,12 @@ class ActionModule(CoreReboot):
 
     def _notice_dead_connections(self):
         """Let ssh give up on a connection that the host went away from: without a farewell it would wait for ever."""
-        if self._connection.transport.endswith("ssh"):
+        try:
             extra = self._connection.get_option("ssh_extra_args") or ""
-            self._connection.set_option("ssh_extra_args", f"{extra} {KEEPALIVE}")
-            self._connection.reset()
+        except KeyError:  # not OpenSSH
+            return
+        self._connection.set_option("ssh_extra_args", f"{extra} {KEEPALIVE}")
+        self._connection.reset()
 
     def _prove(self, result, after):
         """A success only if the host runs the snapshot it was rebooted for."""

@@ -95,6 +95,8 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
     with locked(name):
         if not target.exists():
             print(f"testbed: building {name} ...", file=sys.stderr, flush=True)
+            for half_made in CACHE.glob(f".{name}-*"):  # its maker was killed, else we had not got the lock
+                shutil.rmtree(half_made)
             work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=CACHE))
             try:
                 make(work)
