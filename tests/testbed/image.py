@@ -63,7 +63,7 @@ def run(*argv: str | Path, **kwargs) -> subprocess.CompletedProcess:
 
 
 def digest(*parts: str | Path) -> str:
-    """Of texts, files and trees: names, modes, link targets and contents."""
+    """Of texts, files and trees: names, what is executable, link targets and contents."""
     total = hashlib.sha256()
     for part in parts:
         if isinstance(part, str):
@@ -72,7 +72,7 @@ def digest(*parts: str | Path) -> str:
         for path in sorted([part, *part.rglob("*")]):
             if "__pycache__" in path.parts:
                 continue
-            total.update(f"{path.relative_to(part)} {path.lstat().st_mode:o}\n".encode())
+            total.update(f"{path.relative_to(part)} {path.lstat().st_mode & 0o100}\n".encode())
             if path.is_symlink():
                 total.update(os.readlink(path).encode())
             elif path.is_file():
@@ -162,7 +162,8 @@ def build(engine: str, base: Path, key: Path, work: Path) -> None:
     repositories = work / "repositories"
     repos.build(tree, repositories)
     for overlay in [repositories, *overlays(engine)]:
-        run("rsync", "--archive", "--chown=root:root", f"{overlay}/", f"{tree}/")
+        # the umask of the checkout is none of the guest's business
+        run("rsync", "--archive", "--chown=root:root", "--chmod=u+w,go=rX", f"{overlay}/", f"{tree}/")
     shutil.rmtree(repositories)
     if engine == "snapper":
         (tree / "usr/sbin/tukit").unlink()
@@ -192,7 +193,7 @@ def configure(tree: Path, identity: str, public_key: str) -> None:
         run("mount", "--rbind", f"/{filesystem}", tree / filesystem)
     run("mount", "-t", "tmpfs", "tmpfs", tree / "run")
     run("chroot", tree, "sh", "-euxc", f"""
-        useradd --uid 1000 --home-dir /home/admin --shell /bin/bash admin
+        useradd --uid 1000 --home-dir /home/admin --shell /bin/bash --password '*' admin
         chown -R admin:admin /home/admin
         mkdir -p /usr/lib/sysimage/rpm
         rm -rf /var/lib/rpm
