@@ -2,49 +2,58 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reboot into the default snapshot and prove that it is the one that booted."""
+"""Bring the default snapshot into effect, and prove that it is the one in use.
+
+The module of the same name decides on the host, and does there what has to be done before a reboot; the reboot itself
+is core's.
+"""
 
 from __future__ import annotations
 
-from ansible.module_utils.parsing.convert_bool import boolean
-from ansible.plugins.action.reboot import ActionModule as CoreReboot
+import time
 
+from ansible.plugins.action.reboot import ActionModule as CoreReboot
+from ansible_collections.microos.transactional.plugins.plugin_utils._outside import outside
+
+MODULE = "microos.transactional.reboot"
+INFO = "microos.transactional.snapshot_info"
 KEEPALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
-STATE = ("booted", "current", "default", "pending")
+PATH = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
+# A soft reboot keeps the boot id; the old system answers for some seconds more, with the old count.
+BOOT_PROBE = (f"cat /proc/sys/kernel/random/boot_id && {PATH} systemctl show --property=SoftRebootsCount")
 
 
 class ActionModule(CoreReboot):
-    """Core's reboot, asked only when something is pending, and judged by the snapshot that comes up."""
+    """Core's reboot, asked only when it is needed, and judged by the snapshot that comes up."""
 
-    _VALID_ARGS = (CoreReboot._VALID_ARGS - {"boot_time_command", "search_paths"}) | {"force", "engine"}
+    _VALID_ARGS = (CoreReboot._VALID_ARGS - {"boot_time_command", "search_paths"}) | {"force", "engine", "method"}
+    DEFAULT_BOOT_TIME_COMMAND = BOOT_PROBE
 
     def run(self, tmp=None, task_vars=None):
-        task_vars = task_vars or {}
         self._supports_check_mode = True
-        # A connection to the controller itself would reboot the controller: core's own refusal.
-        if self._connection.transport == "local":
-            return super().run(tmp, task_vars)
+        with outside(self._connection):
+            return self._activate(tmp, task_vars or {})
 
-        before = self._state(task_vars)
-        if before.get("failed"):
-            return before
-        wanted = before["default"]
-        result = {"changed": False, "rebooted": False, "elapsed": 0, "snapshot": wanted,
-                  "snapshot_before": before["booted"]}
-        if not before["pending"] and not boolean(self._task.args.get("force", False)):
-            return result
-        result["changed"] = True
-        if self._task.check_mode:
+    def _activate(self, tmp, task_vars):
+        # the collection's own connection to the controller has a name of its own
+        is_local = self._connection.transport.rpartition(".")[2] == "local"
+        if is_local and self._task.args.get("method", "reboot") in ("reboot", "soft_reboot"):
+            return {"changed": False, "rebooted": False, "elapsed": 0, "failed": True,
+                    "msg": f"Running {self._task.action} with local connection would reboot the control node."}
+        result = self._execute_module(module_name=MODULE, module_args=dict(self._task.args, _may_reboot=not is_local),
+                                      task_vars=task_vars)
+        self._method = result.get("method")
+        if result.get("failed") or self._task.check_mode or self._method not in ("reboot", "soft_reboot"):
             return result
 
         self._notice_dead_connections()
         rebooted = super().run(tmp, task_vars)
         result.update(rebooted)
         if rebooted.get("failed"):
-            result["msg"] = (f"the reboot from snapshot {before['booted']} into {wanted} is not proved: "
-                             f"{rebooted.get('msg', 'no message')}")
+            result["msg"] = (f"the {self._method} from snapshot {result['snapshot_before']} into {result['snapshot']} is "
+                             f"not proved: {rebooted.get('msg', 'no message')}")
             return result
-        return self._prove(result, self._state(task_vars))
+        return self._prove(result, self._execute_module(module_name=INFO, module_args={}, task_vars=task_vars))
 
     def _notice_dead_connections(self):
         """Let ssh give up on a connection that the host went away from: without a farewell it would wait for ever."""
@@ -57,10 +66,12 @@ class ActionModule(CoreReboot):
 
     def _prove(self, result, after):
         """A success only if the host runs the snapshot it was rebooted for."""
-        if after.get("failed"):
-            after["msg"] = f"the host is back, but its snapshot could not be read: {after.get('msg')}"
-            return dict(result, **after)
+        if after.get("failed") or after.get("unreachable"):
+            result.update({key: after[key] for key in ("unreachable", "exception") if key in after}, failed=True, msg=(
+                f"the host is back, but its snapshot could not be read: {after.get('msg')}"))
+            return result
         result["snapshot_booted"] = after["booted"]
+        result["pending"] = after["pending"]
         if after["booted"] != result["snapshot"]:
             result.update(failed=True, msg=(
                 f"rebooted for snapshot {result['snapshot']}, but snapshot {after['booted']} came up. The boot loader "
@@ -68,21 +79,22 @@ class ActionModule(CoreReboot):
                 "Either stay (microos.transactional.rollback with drop_pending) or repair the cause and reboot again"))
         return result
 
-    def _state(self, task_vars):
-        """Booted, current and default snapshot as the host sees them, or the failed result of asking."""
-        args = {"engine": self._task.args["engine"]} if "engine" in self._task.args else {}
-        info = self._execute_module(module_name="microos.transactional.snapshot_info", module_args=args,
-                                    task_vars=task_vars)
-        if info.get("failed") or info.get("unreachable"):
-            return dict(info, failed=True)
-        return {key: info[key] for key in STATE}
-
     # The hosts run systemd: what core finds out by running two more modules is known.
 
     def get_distribution(self, task_vars):
         return {"name": "linux", "version": "", "family": "linux"}
 
     def get_shutdown_command(self, task_vars, distribution):
+        if self._method == "soft_reboot":
+            return f"{PATH} systemctl soft-reboot"
         if self._task.args.get("reboot_command"):
             return self._task.args["reboot_command"].split(" ", 1)[0]
-        return "PATH=/usr/sbin:/usr/bin:/sbin:/bin shutdown"
+        return f"{PATH} shutdown"
+
+    def get_shutdown_command_args(self, distribution):
+        return "" if self._method == "soft_reboot" else super().get_shutdown_command_args(distribution)
+
+    def perform_reboot(self, task_vars, distribution):
+        if self._method == "soft_reboot":  # systemd knows no delay for it
+            time.sleep(self.pre_reboot_delay)
+        return super().perform_reboot(task_vars, distribution)

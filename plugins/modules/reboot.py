@@ -7,17 +7,36 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: reboot
-short_description: Reboot into the default snapshot and prove it
+short_description: Bring the default snapshot into effect and prove it
 version_added: 0.1.0
 author:
   - microos.transactional contributors (@microos-transactional)
 description:
   - Reboots the host if the default snapshot differs from the current one, waits until it is back, and succeeds only
-    if the default snapshot is the one that booted.
+    if the default snapshot is the one that booted. There are quicker ways than a full reboot, see O(method).
   - Without anything pending it does nothing, see O(force).
+  - Fails while a transaction is open on the host.
 options:
+  method:
+    description:
+      - How the default snapshot comes into effect.
+      - V(reboot) is a full reboot.
+      - V(soft_reboot) ends all of the userspace and starts that of the default snapshot, under the kernel that runs
+        already. Needs systemd 254 or later, and the modules of the running kernel in the default snapshot.
+      - V(apply) is the C(apply) of transactional-update 4.2 or later, on hosts that have it. It mounts C(/usr), C(/etc)
+        and C(/boot) of the default snapshot over those of the running system; no service is restarted.
+      - V(auto) is the least of these that the change needs, and V(reboot) in doubt. V(reboot) if kernel, initrd, boot
+        loader, firmware or kernel options differ, if a package that differs declares C(installhint(reboot-needed\)), or
+        if C(/run/reboot-needed) asks for a reboot. Else V(soft_reboot), unless all differences are files that were
+        added where nothing that runs looks for them; those need V(apply) only. What the host does not offer is skipped,
+        and so is V(soft_reboot) where tukit.conf has C(REBOOT_ALLOW_SOFT_REBOOT=false).
+      - V(none) does nothing, and tells whether something is pending.
+    type: str
+    choices: [auto, reboot, soft_reboot, apply, none]
+    default: reboot
+    version_added: 0.2.0
   force:
-    description: Reboot even if nothing is pending.
+    description: Reboot even if nothing is pending. Then O(method=auto) is a full reboot, and O(method=apply) does nothing.
     type: bool
     default: false
   reboot_timeout:
@@ -28,7 +47,7 @@ options:
     description: Seconds to wait for one connection while the host reboots, instead of the connection plugin's own time.
     type: int
   pre_reboot_delay:
-    description: Seconds to wait before the reboot, rounded down to full minutes.
+    description: Seconds to wait before the reboot; before a full reboot rounded down to full minutes.
     type: int
     default: 0
   post_reboot_delay:
@@ -36,7 +55,7 @@ options:
     type: int
     default: 0
   msg:
-    description: What users who are logged in read before the reboot.
+    description: What users who are logged in read before a full reboot.
     type: str
     default: Reboot initiated by Ansible
   test_command:
@@ -44,7 +63,7 @@ options:
     type: str
     default: whoami
   reboot_command:
-    description: Command that reboots the host, instead of C(shutdown -r).
+    description: Command for a full reboot, instead of C(shutdown -r).
     type: str
 extends_documentation_fragment:
   - microos.transactional._attributes
@@ -65,8 +84,9 @@ attributes:
   platform:
     platforms: posix
 notes:
-  - The option O(engine) does not influence the reboot; it is there so that C(module_defaults) can serve all modules of
-    the collection.
+  - Over a connection to the controller itself, V(reboot) and V(soft_reboot) are refused.
+  - An C(apply) is for the running system only. What it brought in is in effect after the next boot as well, as it is the
+    default.
 seealso:
   - module: ansible.builtin.reboot
   - module: microos.transactional.rollback
@@ -80,24 +100,43 @@ EXAMPLES = r"""
   microos.transactional.reboot:
     force: true
     test_command: systemctl is-active my.service
+
+- name: Disturb the host no more than the change needs
+  microos.transactional.reboot:
+    method: auto
 """
 
 RETURN = r"""
+method:
+  description:
+    - How the default snapshot came into effect; in check mode, how it would. V(none) if nothing was done.
+  type: str
+  returned: if the host could be asked
+  sample: soft_reboot
+reason:
+  description: Why it is this method.
+  type: str
+  returned: if the host could be asked
+  sample: running programs would not notice /usr/bin/hello
+pending:
+  description: Whether the default snapshot still waits to come into effect.
+  type: bool
+  returned: if the host could be asked
 rebooted:
-  description: Whether the host was rebooted.
+  description: Whether the host was rebooted, in full or softly.
   type: bool
   returned: always
 elapsed:
-  description: Seconds from the start of the reboot until the host was back.
+  description: Seconds from the start of the reboot until the host was back, or that the C(apply) took.
   type: int
   returned: always
 snapshot:
-  description: Number of the snapshot that the reboot is for, the default one.
+  description: Number of the snapshot that is brought into effect, the default one.
   type: int
   returned: if the host could be asked
   sample: 2
 snapshot_before:
-  description: Number of the snapshot that was booted before.
+  description: Number of the snapshot that was in use before.
   type: int
   returned: if the host could be asked
   sample: 1
@@ -106,4 +145,42 @@ snapshot_booted:
   type: int
   returned: after a reboot
   sample: 2
+holder:
+  description: The transaction that is open, as M(microos.transactional.transaction) tells it.
+  type: dict
+  returned: if it failed because of an open transaction
 """
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.microos.transactional.plugins.module_utils import _module
+from ansible_collections.microos.transactional.plugins.module_utils._activation import activate
+from ansible_collections.microos.transactional.plugins.module_utils._transaction import choose_engine
+
+
+def main():
+    """The part on the host; the rest is the action plugin's."""
+    module = AnsibleModule(
+        argument_spec={
+            "method": {"type": "str", "choices": ["auto", "reboot", "soft_reboot", "apply", "none"],
+                       "default": "reboot"},
+            "force": {"type": "bool", "default": False},
+            "reboot_timeout": {"type": "int", "default": 600},
+            "connect_timeout": {"type": "int"},
+            "pre_reboot_delay": {"type": "int", "default": 0},
+            "post_reboot_delay": {"type": "int", "default": 0},
+            "msg": {"type": "str", "default": "Reboot initiated by Ansible"},
+            "test_command": {"type": "str", "default": "whoami"},
+            "reboot_command": {"type": "str"},
+            "engine": _module.ENGINE_ARGUMENT,
+            "_may_reboot": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params
+    _module.run(module, lambda host: activate(choose_engine(host, wanted["engine"]), wanted["method"], wanted["force"],
+                                              wanted["_may_reboot"], module.check_mode))
+
+
+if __name__ == "__main__":
+    main()

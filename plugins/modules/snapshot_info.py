@@ -118,6 +118,11 @@ reboot_needed:
     - It is written by transactional-update and libzypp, not by C(tukit) or this collection; RV(pending) is what counts.
   type: str
   returned: success
+transaction:
+  description:
+    - The transaction that is open on the host, as M(microos.transactional.transaction) tells it. Null if there is none.
+  type: dict
+  returned: success
 engine:
   description: The engine that modules of this collection use on this host.
   type: str
@@ -127,6 +132,7 @@ engine:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.microos.transactional.plugins.module_utils import _module
+from ansible_collections.microos.transactional.plugins.module_utils._activation import open_transaction
 from ansible_collections.microos.transactional.plugins.module_utils._host import reboot_needed
 from ansible_collections.microos.transactional.plugins.module_utils._tools import snapper
 from ansible_collections.microos.transactional.plugins.module_utils._transaction import choose_engine
@@ -143,11 +149,13 @@ def main():
 
     def work(host):
         default = host.default()
+        transaction = open_transaction()
         return {
             "changed": False, "engine": choose_engine(host, module.params["engine"]).name,
             "snapshots": snapper.snapshots(module.params["used_space"]),
             "booted": host.booted, "current": host.current, "default": default, "pending": default != host.current,
-            "reboot_needed": reboot_needed()}
+            "reboot_needed": reboot_needed(),
+            "transaction": transaction.details if transaction else None}
 
     _module.run(module, work)
 

@@ -1,0 +1,214 @@
+# Copyright: (c) 2026, the microos.transactional contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which way brings the default snapshot into effect, and what has to be done for it on the host.
+
+Note that this module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import typing as t
+
+from ansible_collections.microos.transactional.plugins.module_utils import _difference, _nextroot, _resident
+from ansible_collections.microos.transactional.plugins.module_utils._engine.base import Engine
+from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
+from ansible_collections.microos.transactional.plugins.module_utils._host import REBOOT_NEEDED, Host, reboot_needed
+from ansible_collections.microos.transactional.plugins.module_utils._lock import Lock
+from ansible_collections.microos.transactional.plugins.module_utils._tools import (
+    boot_entries, btrfs, command, rpm, snapper, systemd, transactional_update)
+
+NONE, APPLY, SOFT_REBOOT, REBOOT = "none", "apply", "soft_reboot", "reboot"
+# from the least to the most
+WAYS = (APPLY, SOFT_REBOOT, REBOOT)
+SYSTEMD_WITH_SOFT_REBOOT = 254
+HINT = "installhint(reboot-needed)"
+
+# Only a boot brings in what lies here: kernel, firmware, initrd, boot loader, and what is set when the kernel starts
+BOOT = ("/boot", "/usr/lib/modules", "/lib/modules", "/usr/lib/firmware", "/lib/firmware", "/usr/lib/systemd/boot",
+        "/usr/share/efi", "/usr/share/grub2", "/usr/lib/modprobe.d", "/etc/modprobe.d", "/etc/kernel",
+        "/etc/default/grub", "/etc/selinux", "/usr/share/selinux")
+# Even what is merely added here is noticed by a newly started userspace only
+START = ("/etc", "/usr/lib/systemd", "/usr/lib/udev", "/usr/lib/sysctl.d", "/usr/lib/modules-load.d",
+         "/usr/share/dbus-1")
+# Written with every change of packages, read anew by everybody
+RECORDS = ("/usr/lib/sysimage", "/etc/ld.so.cache", "/etc/.updated")
+
+
+class Change(t.NamedTuple):
+    """What comes into effect with a snapshot."""
+
+    level: str | None  # what /run/reboot-needed says
+    boot: list[str]  # what only a boot brings in
+    hints: list[str]  # changed packages that ask for a reboot
+    userspace: list[str]  # what running programs would not notice
+
+
+def _below(path: str, tops: t.Iterable[str]) -> bool:
+    return any(path == top or path.startswith(top + "/") for top in tops)
+
+
+def only_a_boot(differences: t.Iterable[tuple[str, str]]) -> list[str]:
+    """Those of the different paths that a soft reboot does not reach."""
+    return [path for path, _kind in differences if _below(path, BOOT)]
+
+
+def only_a_start(differences: t.Iterable[tuple[str, str]]) -> list[str]:
+    """Those of the different paths that programs which run already do not notice."""
+    return [path for path, kind in differences
+            if not _below(path, RECORDS) and (kind != _difference.ADDED or _below(path, START))]
+
+
+def _some(names: t.Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def need(change: Change) -> tuple[str, str]:
+    """The least way that a change needs, and why. What the tools ask for and what is found add up."""
+    if change.level not in (None, "none", "soft-reboot"):
+        return REBOOT, f"{REBOOT_NEEDED} asks for it" + (f" ('{change.level}')" if change.level else "")
+    if change.boot:
+        return REBOOT, f"only a boot brings in {_some(change.boot)}"
+    if change.hints:
+        return REBOOT, f"packages ask for it: {_some(change.hints)}"
+    if change.level == "soft-reboot":
+        return SOFT_REBOOT, f"{REBOOT_NEEDED} asks for it"
+    if change.userspace:
+        return SOFT_REBOOT, f"running programs would not notice {_some(change.userspace)}"
+    return APPLY, "files were added, and none changed"
+
+
+def least(needed: str, why: str, obstacles: t.Mapping[str, str]) -> tuple[str, str]:
+    """The first way from the needed one upwards that nothing stands against, and why it is this one."""
+    reasons = [why]
+    for way in WAYS[WAYS.index(needed):]:
+        if way not in obstacles:
+            return way, "; ".join(reasons)
+        reasons.append(f"{way} is out of the question: {obstacles[way]}")
+    raise TransactionalError("nothing brings the default snapshot into effect: " + "; ".join(reasons))
+
+
+def _packages_with_hint(old: str, new: str) -> list[str]:
+    """Packages in another version, new or gone, that declare that they need a reboot."""
+    if not command.which("rpm"):
+        return []
+    before, after = ({tuple(row.items()) for row in rpm.installed(root)} for root in (old, new))
+    if before == after:
+        return []
+    hinting = {tuple(row.items()) for root in (old, new) for row in rpm.providing(root, HINT)}
+    return sorted({dict(row)["name"] for row in hinting & (before ^ after)})
+
+
+def _differences(old: int, new: int) -> list[tuple[str, str]]:
+    before, after = snapper.path_of(old), snapper.path_of(new)
+    if not btrfs.is_subvolume(after + "/etc"):
+        return list(_difference.compare(before, after))
+    # until the first boot, the syncpoint in a nested /etc is how it was when the snapshot was made
+    syncpoint = after + "/etc/etc.syncpoint"
+    etc = _difference.compare(syncpoint if os.path.isdir(syncpoint) else "/etc", after + "/etc",
+                              {"/etc.syncpoint", "/transactional-update.comparewith"})
+    return list(_difference.compare(before, after, {"/etc"})) + [(f"/etc{path}", kind) for path, kind in etc]
+
+
+def _loaded(host: Host) -> int | None:
+    """The snapshot that the running kernel came with, as far as it is known and still there."""
+    with open("/proc/cmdline", encoding="utf-8", errors="replace") as stream:
+        number = boot_entries.loaded_snapshot(stream.read())
+    if number is None and not systemd.soft_reboots():
+        return host.booted
+    return number if number is not None and snapper.exists(number) else None
+
+
+def find_change(host: Host, default: int) -> Change:
+    """Compare the running snapshot with the default one."""
+    differences = _differences(host.booted, default)
+    loaded = _loaded(host)
+    if loaded is None:
+        boot = ["what changed since the kernel was started, from a snapshot that is not known any more"]
+    else:
+        boot = only_a_boot(differences if loaded == host.booted else _differences(loaded, default))
+        entries = boot_entries.entries()
+        if entries.get(loaded) != entries.get(default):
+            boot.append("another boot entry")
+    hints = _packages_with_hint(snapper.path_of(host.booted), snapper.path_of(default))
+    return Change(reboot_needed(), boot, hints, only_a_start(differences))
+
+
+def open_transaction() -> _resident.Resident | None:
+    """The transaction that is open on this host, whoever opened it."""
+    transaction = _resident.load(_resident.OPEN)
+    return transaction if transaction and transaction.alive() else None
+
+
+def find_obstacles(engine: Engine, default: int) -> dict[str, str]:
+    """What stands against each way on this host."""
+    found = {}
+    version = systemd.version()
+    if version < SYSTEMD_WITH_SOFT_REBOOT:
+        found[SOFT_REBOOT] = f"systemd {version} cannot do it, {SYSTEMD_WITH_SOFT_REBOOT} is the first that can"
+    if engine.name != "tukit" or not transactional_update.has_apply():
+        found[APPLY] = "the host has no 'transactional-update apply'"
+    release = os.uname().release
+    modules = f"/usr/lib/modules/{release}"
+    if (os.path.isdir(snapper.path_of(engine.host.booted) + modules)
+            and not os.path.isdir(snapper.path_of(default) + modules)):
+        found[APPLY] = found[SOFT_REBOOT] = f"snapshot {default} has no modules for the running kernel, {release}"
+    return found
+
+
+def decide(engine: Engine, method: str, force: bool, may_reboot: bool) -> tuple[str, str]:
+    """The way to go, and why; an error if the way that was asked for is closed."""
+    host = engine.host
+    default = host.default()
+    if method == NONE:
+        return NONE, "it was asked for"
+    if default == host.current and (not force or method == APPLY):
+        return NONE, "nothing is pending"
+    transaction = open_transaction()
+    if transaction:
+        raise TransactionalError(f"a transaction is open: {transaction.describe()}; close or abort it first",
+                                 holder=transaction.details)
+    obstacles = find_obstacles(engine, default)
+    if not may_reboot:
+        obstacles[REBOOT] = obstacles[SOFT_REBOOT] = "it would be the controller that reboots"
+    if method != "auto":
+        if method in obstacles:
+            raise TransactionalError(f"{method} is out of the question: {obstacles[method]}; use method: auto or reboot")
+        return method, "it was asked for"
+    if default == host.current:
+        return least(REBOOT, "it is forced, with nothing pending", obstacles)
+    if not transactional_update.allows_soft_reboot():
+        obstacles.setdefault(SOFT_REBOOT, "REBOOT_ALLOW_SOFT_REBOOT in the host's tukit.conf forbids it")
+    return least(*need(find_change(host, default)), obstacles)
+
+
+def activate(engine: Engine, method: str, force: bool, may_reboot: bool, check_mode: bool) -> dict:
+    """Do what is done on the host: all of an ``apply``, and what comes before the command for the other ways."""
+    host = engine.host
+    default = host.default()
+    way, reason = decide(engine, method, force, may_reboot)
+    result = {"changed": way != NONE, "method": way, "reason": reason, "snapshot": default,
+              "snapshot_before": host.current, "pending": default != host.current, "rebooted": False, "elapsed": 0}
+    if way == NONE or check_mode:
+        return result
+    lock = Lock()
+    lock.acquire(f"ansible: {way}")
+    try:
+        if way == APPLY:
+            start = time.monotonic()
+            transactional_update.apply()
+            current = Host().current
+            if current != default:
+                raise TransactionalError(f"transactional-update applied snapshot {default}, but /usr is of {current}")
+            result.update(pending=False, elapsed=int(time.monotonic() - start))
+        elif way == SOFT_REBOOT and default != host.booted:
+            _nextroot.prepare(default)
+        else:
+            # systemd would take what is there for the wish to go into it, even at a full reboot
+            _nextroot.clear()
+    finally:
+        lock.release()
+    return result

@@ -1,0 +1,43 @@
+# Copyright: (c) 2026, the microos.transactional contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Read the entries of boot loaders that follow the Boot Loader Specification, as systemd-boot and GRUB's BLS do.
+
+Note that this module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+
+DIRECTORIES = ("/boot/efi/loader/entries", "/efi/loader/entries", "/boot/loader/entries")
+# What is started and with which options; titles and versions differ without meaning
+KEYS = ("linux", "initrd", "efi", "devicetree", "options")
+SNAPSHOT = re.compile(r"(?<=\s)(rootflags=\S*/\.snapshots/)(\d+)(?=/snapshot)")
+
+
+def parse(text: str) -> tuple[int, str] | None:
+    """The snapshot of an entry, and what it starts, the same for all snapshots that start the same."""
+    lines = [line.split(None, 1) for line in text.splitlines()]
+    starts = "\n".join(" ".join(line).strip() for line in lines if line and line[0] in KEYS)
+    found = SNAPSHOT.search(starts)
+    return (int(found.group(2)), SNAPSHOT.sub(r"\1N", starts)) if found else None
+
+
+def entries() -> dict[int, set[str]]:
+    """What the entries of each snapshot start."""
+    found: dict[int, set[str]] = {}
+    for path in (path for directory in DIRECTORIES for path in glob.glob(f"{directory}/*.conf")):
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            entry = parse(stream.read())
+        if entry:
+            found.setdefault(entry[0], set()).add(entry[1])
+    return found
+
+
+def loaded_snapshot(cmdline: str) -> int | None:
+    """The snapshot that the running kernel was started for, if its command line tells."""
+    found = SNAPSHOT.search(" " + cmdline)
+    return int(found.group(2)) if found else None

@@ -1,0 +1,63 @@
+# Copyright: (c) 2026, the microos.transactional contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``transactional-update apply``, and the settings that transactional-update and tukit share.
+
+Note that this module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+
+from ansible_collections.microos.transactional.plugins.module_utils._tools import command
+
+# As libeconf reads them: the first main file that exists, then all drop-ins, of which a later directory hides an
+# earlier one's by name
+MAIN = ("/etc/tukit.conf", "/run/tukit.conf", "/usr/etc/tukit.conf")
+DROP_INS = ("/usr/etc/tukit.conf.d", "/run/tukit.conf.d", "/etc/tukit.conf.d")
+
+
+def offers_apply(usage: str) -> bool:
+    """Whether the usage of ``transactional-update`` has the command; 4.2 was the first."""
+    return re.search(r"^apply\s", usage, re.MULTILINE) is not None
+
+
+def has_apply() -> bool:
+    return (command.which("transactional-update") is not None
+            and offers_apply(command.run(["transactional-update", "--help"]).stdout))
+
+
+def apply() -> None:
+    """Bring the default snapshot's /usr, /etc and /boot into the running system."""
+    command.check(["transactional-update", "--no-selfupdate", "--non-interactive", "apply"])
+
+
+def parse_setting(name: str, texts: t.Iterable[str]) -> str | None:
+    """The value of a setting in configuration files, the last of which counts."""
+    value = None
+    for text in texts:
+        for found in re.finditer(rf"^\s*{name}\s*=\s*(.*?)\s*$", text, re.MULTILINE):
+            value = found.group(1).strip("\"'")
+    return value
+
+
+def _configuration() -> list[str]:
+    drop_ins = {}
+    for directory in DROP_INS:
+        if os.path.isdir(directory):
+            drop_ins.update({name: f"{directory}/{name}" for name in os.listdir(directory) if name.endswith(".conf")})
+    paths = [path for path in MAIN if os.path.exists(path)][:1] + [drop_ins[name] for name in sorted(drop_ins)]
+    texts = []
+    for path in paths:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            texts.append(stream.read())
+    return texts
+
+
+def allows_soft_reboot() -> bool:
+    """What the host says of soft reboots that nobody asked for by name; tukit's own default is yes."""
+    return parse_setting("REBOOT_ALLOW_SOFT_REBOOT", _configuration()) in (None, "true")
