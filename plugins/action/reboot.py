@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 
 from ansible.plugins.action.reboot import ActionModule as CoreReboot
+
 from ansible_collections.microos.transactional.plugins.plugin_utils._outside import outside
 
 MODULE = "microos.transactional.reboot"
@@ -20,7 +21,7 @@ INFO = "microos.transactional.snapshot_info"
 KEEPALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
 PATH = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
 # A soft reboot keeps the boot id; the old system answers for some seconds more, with the old count.
-BOOT_PROBE = (f"cat /proc/sys/kernel/random/boot_id && {PATH} systemctl show --property=SoftRebootsCount")
+BOOT_PROBE = f"cat /proc/sys/kernel/random/boot_id && {PATH} systemctl show --property=SoftRebootsCount"
 
 
 class ActionModule(CoreReboot):
@@ -50,8 +51,8 @@ class ActionModule(CoreReboot):
         rebooted = super().run(tmp, task_vars)
         result.update(rebooted)
         if rebooted.get("failed"):
-            result["msg"] = (f"the {self._method} from snapshot {result['snapshot_before']} into {result['snapshot']} is "
-                             f"not proved: {rebooted.get('msg', 'no message')}")
+            result["msg"] = (f"the {self._method} from snapshot {result['snapshot_before']} into {result['snapshot']} "
+                             f"is not proved: {rebooted.get('msg', 'no message')}")
             return result
         return self._prove(result, self._execute_module(module_name=INFO, module_args={}, task_vars=task_vars))
 

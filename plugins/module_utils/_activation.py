@@ -19,7 +19,14 @@ from ansible_collections.microos.transactional.plugins.module_utils._errors impo
 from ansible_collections.microos.transactional.plugins.module_utils._host import REBOOT_NEEDED, Host, reboot_needed
 from ansible_collections.microos.transactional.plugins.module_utils._lock import Lock
 from ansible_collections.microos.transactional.plugins.module_utils._tools import (
-    boot_entries, btrfs, command, rpm, snapper, systemd, transactional_update)
+    boot_entries,
+    btrfs,
+    command,
+    rpm,
+    snapper,
+    systemd,
+    transactional_update,
+)
 
 NONE, APPLY, SOFT_REBOOT, REBOOT = "none", "apply", "soft_reboot", "reboot"
 # from the least to the most
@@ -176,7 +183,8 @@ def decide(engine: Engine, method: str, force: bool, may_reboot: bool) -> tuple[
         obstacles[REBOOT] = obstacles[SOFT_REBOOT] = "it would be the controller that reboots"
     if method != "auto":
         if method in obstacles:
-            raise TransactionalError(f"{method} is out of the question: {obstacles[method]}; use method: auto or reboot")
+            raise TransactionalError(f"{method} is out of the question: {obstacles[method]}; "
+                                     "use method: auto or reboot")
         return method, "it was asked for"
     if default == host.current:
         return least(REBOOT, "it is forced, with nothing pending", obstacles)

@@ -36,7 +36,8 @@ options:
     default: reboot
     version_added: 0.2.0
   force:
-    description: Reboot even if nothing is pending. Then O(method=auto) is a full reboot, and O(method=apply) does nothing.
+    description:
+      - Reboot even if nothing is pending. Then O(method=auto) is a full reboot, and O(method=apply) does nothing.
     type: bool
     default: false
   reboot_timeout:
@@ -85,11 +86,10 @@ attributes:
     platforms: posix
 notes:
   - Over a connection to the controller itself, V(reboot) and V(soft_reboot) are refused.
-  - An C(apply) is for the running system only. What it brought in is in effect after the next boot as well, as it is the
-    default.
 seealso:
   - module: ansible.builtin.reboot
   - module: microos.transactional.rollback
+  - module: microos.transactional.transaction
 """
 
 EXAMPLES = r"""
