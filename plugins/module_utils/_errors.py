@@ -29,6 +29,8 @@ class TransactionalError(Exception):
         return self.message
 
 
-def busy(holder: str, **details) -> TransactionalError:
-    """The error for a host where somebody else is at work."""
-    return TransactionalError(f"another transaction is in progress: {holder}; try again when it has ended", **details)
+class Busy(TransactionalError):
+    """Somebody else is at work on this host: waiting may help."""
+
+    def __init__(self, who: str, /, **details):
+        super().__init__(f"another transaction is in progress: {who}; try again when it has ended", busy=True, **details)

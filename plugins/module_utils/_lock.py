@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 
 from ansible_collections.microos.transactional.plugins.module_utils import _processes
-from ansible_collections.microos.transactional.plugins.module_utils._errors import busy
+from ansible_collections.microos.transactional.plugins.module_utils._errors import Busy
 
 PATH = "/run/microos-transactional.lock"
 
@@ -25,16 +26,22 @@ class Lock:
         self.path = path
         self._descriptor = None
 
-    def acquire(self, about: str) -> None:
-        """Take the lock, leaving ``about`` for those who find it taken."""
+    def acquire(self, about: str, patience: float = 0) -> None:
+        """Take the lock, leaving ``about`` for those who find it taken; wait for it up to ``patience`` seconds."""
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            said = os.read(descriptor, 1000).decode("utf-8", "replace")
-            os.close(descriptor)
-            pid = _processes.lock_holder(self.path)
-            raise busy(f"'{said}', {_processes.describe(pid)}") from None
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() < deadline:
+                    time.sleep(0.05)
+                    continue
+                said = os.read(descriptor, 1000).decode("utf-8", "replace")
+                os.close(descriptor)
+                pid = _processes.lock_holder(self.path)
+                raise Busy(f"'{said}', {_processes.describe(pid)}") from None
         os.ftruncate(descriptor, 0)
         os.write(descriptor, about.encode("utf-8"))
         self._descriptor = descriptor

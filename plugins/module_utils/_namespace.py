@@ -21,7 +21,7 @@ from ansible_collections.microos.transactional.plugins.module_utils._errors impo
 from ansible_collections.microos.transactional.plugins.module_utils._tools import command
 
 # Says which process it is, then stays until its standard input is closed: by release(), or by the end of its parent.
-STAY = "echo $$; exec cat"
+STAY = ("sh", "-c", "echo $$; exec cat")
 
 KERNEL = ("/dev", "/proc", "/sys")
 PRIVATE = ("/tmp", "/run", "/var/tmp")
@@ -30,6 +30,8 @@ LIVE = ("/var/log", "/var/cache", "/opt")
 LIVE_STATE = ("/var/lib/zypp", "/var/lib/ca-certificates", "/var/lib/alternatives", "/var/lib/selinux")
 LIVE_MOUNTS = ("/root", "/boot/efi", "/boot/writable", "/boot/zipl", "/boot/grub2/x86_64-efi", "/boot/grub2/i386-pc",
                "/boot/grub2/arm64-efi", "/boot/grub2/powerpc-ieee1275", "/boot/grub2/s390x-emu")
+# tukit lends these to a snapshot while it works in it
+LENT = ("/var/run", "/var/spool", "/var/lib/rpm")
 # What zypper writes even for a prediction
 ZYPP_STATE = ("/var/cache/zypp", "/var/lib/zypp")
 
@@ -46,12 +48,17 @@ def _resolver(root: str) -> list[list[str]]:
     return [["install", "-D", "-m", "0644", target, root + target]]
 
 
-def read_write(root: str, mount_points: t.Container[str]) -> list[list[str]]:
-    """Commands that turn the snapshot at ``root`` into the root of a transaction."""
+def bound(mount_points: t.Container[str]) -> list[str]:
+    """What is seen inside as it is outside, and not part of the snapshot."""
     live = [path for path in LIVE if os.path.isdir(path)]
     if "/var" in mount_points:
         live += [path for path in LIVE_STATE if os.path.isdir(path)]
-    live += [path for path in LIVE_MOUNTS if path in mount_points]
+    return live + [path for path in LIVE_MOUNTS if path in mount_points]
+
+
+def read_write(root: str, mount_points: t.Container[str]) -> list[list[str]]:
+    """Commands that turn the snapshot at ``root`` into the root of a transaction."""
+    live = bound(mount_points)
     steps = _bind(root, root)
     steps.append(["mkdir", "-p"] + [root + path for path in KERNEL + PRIVATE + tuple(live) + ("/.snapshots",)])
     for path in KERNEL:
@@ -64,7 +71,7 @@ def read_write(root: str, mount_points: t.Container[str]) -> list[list[str]]:
     return steps + _resolver(root)
 
 
-def read_only(root: str, keep_cache: bool) -> list[list[str]]:
+def read_only(root: str, mount_points: t.Container[str], keep_cache: bool) -> list[list[str]]:
     """Commands that turn the snapshot at ``root`` into the root of a view that leaves no trace.
 
     With ``keep_cache`` what zypper downloads goes to the host's own cache, which is no part of any snapshot.
@@ -73,11 +80,12 @@ def read_only(root: str, keep_cache: bool) -> list[list[str]]:
     steps.append(["mount", "-o", "remount,bind,ro", root])
     for path in KERNEL:
         steps += _bind(path, root + path, recursive=True)
-    for path in ("/tmp", "/run", "/var"):
-        steps.append(["mount", "-t", "tmpfs", "tmpfs", root + path])
-    steps.append(["mkdir", "-p"] + [root + path for path in ("/var/tmp", "/var/log")])
-    for path in ("/opt", "/root"):
-        if os.path.isdir(path):
+    for path, mode in (("/tmp", "1777"), ("/run", "0755"), ("/var", "0755")):
+        steps.append(["mount", "-t", "tmpfs", "-o", "mode=" + mode, "tmpfs", root + path])
+    steps.append(["mkdir", "-m", "1777", root + "/var/tmp"])
+    for path in bound(mount_points):
+        if path not in ZYPP_STATE:
+            steps.append(["mkdir", "-p", root + path])
             steps += _bind(path, root + path)
             steps.append(["mount", "-o", "remount,bind,ro", root + path])
     for path in ZYPP_STATE:
@@ -94,10 +102,10 @@ def read_only(root: str, keep_cache: bool) -> list[list[str]]:
     return steps + _resolver(root)
 
 
-def holder_argv(root: str, steps: t.Sequence[t.Sequence[str]]) -> list[str]:
-    """One command that makes a private mount namespace, runs ``steps`` in it and stays in ``root``."""
+def holder_argv(root: str, steps: t.Sequence[t.Sequence[str]], stay: t.Sequence[str]) -> list[str]:
+    """One command that makes a private mount namespace, runs ``steps`` in it, and ``stay`` with ``root`` as its root."""
     script = "\n".join(["set -e"] + [shlex.join(step) for step in steps]
-                       + [f"exec chroot {shlex.quote(root)} sh -c {shlex.quote(STAY)}"])
+                       + [f"exec chroot {shlex.quote(root)} {shlex.join(stay)}"])
     return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script]
 
 
@@ -140,5 +148,5 @@ class Namespace:
         self.release()
 
 
-def read_only_view(root: str, keep_cache: bool) -> Namespace:
-    return Namespace(holder_argv(root, read_only(root, keep_cache)))
+def read_only_view(root: str, mount_points: t.Container[str], keep_cache: bool) -> Namespace:
+    return Namespace(holder_argv(root, read_only(root, mount_points, keep_cache), STAY))

@@ -85,7 +85,7 @@ class Packages:
 
     def _predict(self, names: t.Sequence[str], keep_cache: bool) -> None:
         """Ask the solver in a view of the pending snapshot that leaves no trace."""
-        with read_only_view(snapper.path_of(self._default), keep_cache) as view:
+        with read_only_view(snapper.path_of(self._default), self._host.mount_points, keep_cache) as view:
             answer = self._zypper(view.run, names, dry_run=True)
         self._report(answer)
 

@@ -49,6 +49,15 @@ def lock_holder(path: str) -> int | None:
         return None
 
 
+def parent(pid: int) -> int | None:
+    """The parent of a process, or None if it has ended."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stream:
+            return int(stream.read().rpartition(b")")[2].split()[1])
+    except OSError:
+        return None
+
+
 def inside(subvolume: str) -> list[int]:
     """Processes whose root directory is ``subvolume``, in whichever mount namespace they are."""
     there = os.stat(subvolume)

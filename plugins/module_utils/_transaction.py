@@ -16,11 +16,12 @@ Note that this module util is PRIVATE to the collection.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import typing as t
 import uuid
 
-from ansible_collections.microos.transactional.plugins.module_utils import _processes
+from ansible_collections.microos.transactional.plugins.module_utils import _processes, _resident
 from ansible_collections.microos.transactional.plugins.module_utils._engine.base import CLEANUP, Engine, is_open
 from ansible_collections.microos.transactional.plugins.module_utils._engine.snapper import SnapperEngine
 from ansible_collections.microos.transactional.plugins.module_utils._engine.tukit import TukitEngine
@@ -31,13 +32,17 @@ from ansible_collections.microos.transactional.plugins.module_utils._namespace i
 from ansible_collections.microos.transactional.plugins.module_utils._tools import command, snapper
 
 # Keys of the userdata
-TAG = "ansible-transaction"
-BASE = "ansible-base"
-MODULE = "ansible-module"
-FAILED = "ansible-failed"
+PREFIX = "ansible-"
+TAG = PREFIX + "transaction"
+BASE = PREFIX + "base"
+MODULE = PREFIX + "module"
+FAILED = PREFIX + "failed"
+# Seconds that the end of a transaction waits for others who only look whether the host is free
+PATIENCE = 60
 # Between tukit's open and the tagging only the description tells whose snapshot it is.
 DESCRIPTION_PREFIX = "ansible: "
 DESCRIPTION_LENGTH = 120
+ZYPPER_STATE = "/var/lib/zypp"
 
 
 def choose_engine(host: Host, wanted: str = "auto") -> Engine:
@@ -74,35 +79,67 @@ def uninterrupted():
 
 
 class Transaction:
-    """``with Transaction(...) as tx: tx.run(...); tx.close()``."""
+    """``with Transaction(...) as tx: tx.run(...); tx.close()``.
 
-    def __init__(self, engine: Engine, module: str, description: str, keep_failed: bool = False):
+    ``base`` is the snapshot to start from instead of the default, ``provenance`` goes into the userdata. ``hold`` keeps
+    the namespace; a transaction that was left open with it goes on in an object made with ``resume``.
+    """
+
+    def __init__(self, engine: Engine, module: str, description: str, keep_failed: bool = False,
+                 base: int | None = None, provenance: t.Mapping[str, str] | None = None,
+                 hold: t.Callable[[Transaction], t.Any] | None = None):
         self.engine = engine
         self.id = str(uuid.uuid4())
-        self.base: int | None = None
+        self.base = base
+        self.default: int | None = None  # what was the default at the opening
         self.snapshot: int | None = None
         self.recovered: list[int] = []
-        self._module = module
-        self._description = (DESCRIPTION_PREFIX + description)[:DESCRIPTION_LENGTH]
+        self.ended: list[str] = []  # processes that still ran inside at the end
+        self.description = (DESCRIPTION_PREFIX + description)[:DESCRIPTION_LENGTH]
+        self._tags = dict({PREFIX + name: value for name, value in (provenance or {}).items()}, **{MODULE: module})
         self._keep_failed = keep_failed
-        self._closed = False
+        self._hold = hold or (lambda transaction: engine.hold(transaction.snapshot))
+        self._over = False
         self._lock = Lock()
-        self._namespace: Namespace | None = None
+        self._namespace: t.Any = None
+
+    @classmethod
+    def resume(cls, engine: Engine, resident: _resident.Resident) -> Transaction:
+        """Go on with a transaction that was left open."""
+        of = resident.details
+        transaction = cls(engine, "", "", of["keep_failed"], of["base"])
+        transaction.description = of["description"]
+        transaction.id, transaction.snapshot, transaction.default = of["id"], of["snapshot"], of["default"]
+        transaction._namespace = resident
+        return transaction
 
     def __enter__(self):
-        self._lock.acquire(self._description)
+        self._lock.acquire(self.description, PATIENCE if self.snapshot else 0)
         try:
-            self.engine.refuse_if_busy()
-            self._recover()
-            self.base = self.engine.host.default()
-            tags = {TAG: self.id, BASE: str(self.base), MODULE: self._module}
-            with uninterrupted():
-                self.snapshot = self.engine.open(self.base, self._description, tags)
-            self._namespace = self.engine.hold(self.snapshot)
+            if self.snapshot is None:
+                self._open()
         except BaseException as exc:
             self.__exit__(type(exc), exc, None)
             raise
         return self
+
+    def _open(self) -> None:
+        _resident.refuse_if_open()
+        self.engine.refuse_if_busy()
+        self._recover()
+        if command.which("zypper"):
+            # live inside only if it is there; else zypper's memory would be written where the host's /var hides it
+            os.makedirs(ZYPPER_STATE, exist_ok=True)
+        self.default = self.engine.host.default()
+        self.base = self.default if self.base is None else self.base
+        tags = dict(self._tags, **{TAG: self.id, BASE: str(self.base)})
+        with uninterrupted():
+            self.snapshot = self.engine.open(self.base, self.description, tags)
+        self._namespace = self._hold(self)
+
+    def leave_open(self) -> None:
+        """Leave the ``with`` block without an end; somebody will ``resume``."""
+        self._over = True
 
     def run(self, argv: t.Sequence[str], env: t.Mapping[str, str] | None = None) -> command.Result:
         """Run a command in the transaction."""
@@ -112,7 +149,7 @@ class Transaction:
         """Make the snapshot the default. After an error here the snapshot is deleted as after any other."""
         self._leave()
         default = self.engine.host.default()
-        if default != self.base:
+        if default != self.default:
             raise TransactionalError(
                 f"snapshot {self.snapshot} was made from {self.base}, but the default is now {default}"
                 f"{self._about(default)}; closing would lose that change, so it was not closed. Run the task again to "
@@ -124,11 +161,17 @@ class Transaction:
             if now != self.snapshot:
                 raise TransactionalError(f"snapshot {self.snapshot} was closed, but the default is {now}",
                                          base=self.base, default=now)
-            self._closed = True
+            self._over = True
+
+    def keep(self) -> None:
+        """Instead of deleting it, keep the snapshot for a look; it never becomes the default."""
+        self._leave()
+        snapper.modify(self.snapshot, {FAILED: "yes"}, cleanup=CLEANUP)
+        self._over = True
 
     def __exit__(self, _type, exc, _traceback):
         try:
-            if self.snapshot is not None and not self._closed:
+            if self.snapshot is not None and not self._over:
                 with uninterrupted():
                     self._abandon(exc)
         finally:
@@ -137,12 +180,12 @@ class Transaction:
     def _abandon(self, exc: BaseException | None) -> None:
         """Delete the snapshot, or keep it for a look; whatever goes wrong here joins the first error."""
         try:
-            self._leave()
             if exc is not None and self._keep_failed:
-                snapper.modify(self.snapshot, {FAILED: "yes"}, cleanup=CLEANUP)
+                self.keep()
                 outcome = f"Snapshot {self.snapshot} was kept for a look at {snapper.path_of(self.snapshot)}"
                 details = {"kept_snapshot": self.snapshot}
             else:
+                self._leave()
                 if snapper.exists(self.snapshot):  # tukit deletes it by itself if it cannot mount it
                     self.engine.abort(self.snapshot)
                 outcome, details = f"Snapshot {self.snapshot} was deleted", {}
@@ -160,9 +203,11 @@ class Transaction:
             self._namespace.release()
             self._namespace = None
         if snapper.exists(self.snapshot):
-            _processes.end_inside(snapper.path_of(self.snapshot))
+            self.ended += _processes.end_inside(snapper.path_of(self.snapshot))
 
     def _recover(self) -> None:
+        """Delete what runs that are over have left; they hold nothing any more, as nobody else is at work."""
+        _resident.forget_dead()
         host = self.engine.host
         for number in leftovers(snapper.snapshots(), {host.booted, host.current, host.default()}):
             _processes.end_inside(snapper.path_of(number))

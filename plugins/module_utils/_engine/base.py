@@ -15,7 +15,7 @@ import abc
 import typing as t
 
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
-from ansible_collections.microos.transactional.plugins.module_utils._namespace import Namespace
+from ansible_collections.microos.transactional.plugins.module_utils._namespace import STAY, Namespace
 from ansible_collections.microos.transactional.plugins.module_utils._tools import btrfs, snapper
 
 # tukit's mark of an open transaction. The snapper engine sets it too, so that every tool knows such a snapshot.
@@ -27,6 +27,11 @@ CLEANUP = "number"
 def is_open(snapshot: t.Mapping) -> bool:
     """Whether a row of the snapshot list is an open transaction."""
     return snapshot["userdata"].get(IN_PROGRESS) == "yes"
+
+
+def environment(number: int) -> dict[str, str]:
+    """What tukit (6.1.3) tells the commands that it calls."""
+    return {"TRANSACTIONAL_UPDATE": "true", "TRANSACTIONAL_UPDATE_ROOT": snapper.path_of(number)}
 
 
 class Engine(abc.ABC):
@@ -44,8 +49,11 @@ class Engine(abc.ABC):
         """Make an open read-write snapshot of ``base``, kept from the cleanup; returns its number."""
 
     @abc.abstractmethod
-    def hold(self, number: int) -> Namespace:
-        """Start a process that stays in the mount namespace of an open snapshot."""
+    def hold(self, number: int, stay: t.Sequence[str] = STAY, keep: t.Callable[..., t.Any] = Namespace) -> t.Any:
+        """Start ``stay``, a command that stays in the mount namespace of an open snapshot.
+
+        ``keep`` starts the process, from its complete argv and the environment of the commands that will enter.
+        """
 
     @abc.abstractmethod
     def close(self, number: int) -> None:

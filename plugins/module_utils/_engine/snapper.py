@@ -12,7 +12,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.microos.transactional.plugins.module_utils import _namespace
-from ansible_collections.microos.transactional.plugins.module_utils._engine.base import IN_PROGRESS, Engine
+from ansible_collections.microos.transactional.plugins.module_utils._engine.base import IN_PROGRESS, Engine, environment
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._tools import btrfs, snapper
 
@@ -37,11 +37,11 @@ class SnapperEngine(Engine):
                 "50-etc of snapper, a part of transactional-update, is missing or failed on this host")
         return number
 
-    def hold(self, number: int) -> _namespace.Namespace:
+    def hold(self, number: int, stay: t.Sequence[str] = _namespace.STAY,
+             keep: t.Callable[..., t.Any] = _namespace.Namespace) -> t.Any:
         root = snapper.path_of(number)
         steps = _namespace.read_write(root, self.host.mount_points)
-        env = {"TRANSACTIONAL_UPDATE": "true", "TRANSACTIONAL_UPDATE_ROOT": root}
-        return _namespace.Namespace(_namespace.holder_argv(root, steps), env)
+        return keep(_namespace.holder_argv(root, steps, stay), environment(number))
 
     def close(self, number: int) -> None:
         snapper.modify(number, {IN_PROGRESS: ""})

@@ -14,8 +14,8 @@ import time
 import typing as t
 
 from ansible_collections.microos.transactional.plugins.module_utils import _processes
-from ansible_collections.microos.transactional.plugins.module_utils._engine.base import Engine
-from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError, busy
+from ansible_collections.microos.transactional.plugins.module_utils._engine.base import Engine, environment
+from ansible_collections.microos.transactional.plugins.module_utils._errors import Busy, TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._namespace import STAY, Namespace
 from ansible_collections.microos.transactional.plugins.module_utils._tools import command, snapper, tukit
 
@@ -35,7 +35,7 @@ def patiently(work: t.Callable[[], T]) -> T:
                 raise
             if time.monotonic() > deadline:
                 holder = _processes.describe(_processes.lock_holder(tukit.LOCK_FILE))
-                raise busy(f"tukit is held by {holder}", **exc.details) from exc
+                raise Busy(f"tukit is held by {holder}", **exc.details) from exc
         time.sleep(0.1)
 
 
@@ -50,7 +50,7 @@ class TukitEngine(Engine):
         except (OSError, ValueError):
             return
         if os.path.exists(f"/proc/{pid}"):
-            raise busy(f"transactional-update, {_processes.describe(pid)}")
+            raise Busy(f"transactional-update, {_processes.describe(pid)}")
 
     def open(self, base: int, description: str, userdata: t.Mapping[str, str]) -> int:
         number = patiently(lambda: tukit.open_(base, description))
@@ -58,9 +58,8 @@ class TukitEngine(Engine):
         snapper.modify(number, userdata, cleanup="")
         return number
 
-    def hold(self, number: int) -> Namespace:
-        env = {"TRANSACTIONAL_UPDATE": "true", "TRANSACTIONAL_UPDATE_ROOT": snapper.path_of(number)}
-        return patiently(lambda: Namespace(tukit.call_argv(number, ["sh", "-c", STAY]), env))
+    def hold(self, number: int, stay: t.Sequence[str] = STAY, keep: t.Callable[..., t.Any] = Namespace) -> t.Any:
+        return patiently(lambda: keep(tukit.call_argv(number, stay), environment(number)))
 
     def close(self, number: int) -> None:
         patiently(lambda: tukit.close(number))

@@ -1,0 +1,127 @@
+# Copyright: (c) 2026, the microos.transactional contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What differs between two trees, one of which was a snapshot of the other: files and packages.
+
+A file that both have under the same inode with the same time of its last change is the same, as nobody can set that
+time. All others are compared for good, their content included; a mere new time of modification is no difference.
+
+Note that this module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import typing as t
+
+ADDED, MODIFIED, REMOVED = "added", "modified", "removed"
+BLOCK = 1 << 20
+# path -> (inode, time of the last change in ns)
+Manifest = t.Dict[str, t.Tuple[int, int]]
+
+
+def _list(directory: str) -> dict[str, os.stat_result]:
+    try:
+        with os.scandir(directory) as entries:
+            return {entry.name: entry.stat(follow_symlinks=False) for entry in entries}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+
+
+def _same_content(one: str, other: str) -> bool:
+    with open(one, "rb") as first, open(other, "rb") as second:
+        while True:
+            block = first.read(BLOCK)
+            if block != second.read(BLOCK):
+                return False
+            if not block:
+                return True
+
+
+def _attributes(path: str) -> dict[str, bytes]:
+    return {name: os.getxattr(path, name, follow_symlinks=False) for name in os.listxattr(path, follow_symlinks=False)}
+
+
+def differs(one: str, before: os.stat_result, other: str, after: os.stat_result) -> bool:
+    """Whether two entries differ in type, owner, mode, attributes or content."""
+    if (before.st_mode, before.st_uid, before.st_gid) != (after.st_mode, after.st_uid, after.st_gid):
+        return True
+    if stat.S_ISLNK(after.st_mode) and os.readlink(one) != os.readlink(other):
+        return True
+    if stat.S_ISREG(after.st_mode) and (before.st_size != after.st_size or not _same_content(one, other)):
+        return True
+    if stat.S_ISCHR(after.st_mode) or stat.S_ISBLK(after.st_mode):
+        return before.st_rdev != after.st_rdev
+    return _attributes(one) != _attributes(other)
+
+
+def manifest(root: str, top: str) -> Manifest:
+    """All entries below ``top`` of ``root``, for ``compare`` where the tree before goes on changing."""
+    found: Manifest = {}
+    for name, about in _list(root + top).items():
+        path = f"{top}/{name}"
+        found[path] = (about.st_ino, about.st_ctime_ns)
+        if stat.S_ISDIR(about.st_mode):
+            found.update(manifest(root, path))
+    return found
+
+
+def compare(before: str, after: str, skipped: t.Container[str] = (), top: str = "") -> t.Iterator[tuple[str, str]]:
+    """Yield ``(path, ADDED | MODIFIED | REMOVED)`` below ``top``, parents first; nothing at and below ``skipped``."""
+    old, new = _list(before + top), _list(after + top)
+    for name in sorted(old.keys() | new.keys()):
+        path = f"{top}/{name}"
+        if path in skipped:
+            continue
+        was, is_ = old.get(name), new.get(name)
+        if was is None:
+            yield path, ADDED
+        elif is_ is None:
+            yield path, REMOVED
+        elif (was.st_ino, was.st_ctime_ns) != (is_.st_ino, is_.st_ctime_ns) and (
+                differs(before + path, was, after + path, is_)):
+            yield path, MODIFIED
+        if any(about and stat.S_ISDIR(about.st_mode) for about in (was, is_)):
+            yield from compare(before, after, skipped, path)
+
+
+def compare_since(then: Manifest, before: str, after: str, top: str) -> t.Iterator[tuple[str, str]]:
+    """As ``compare``, by a manifest of ``after``: what changed in ``before`` since then does not count."""
+    now = manifest(after, top)
+    for path in sorted(then.keys() | now.keys()):
+        if path not in then:
+            yield path, ADDED
+        elif path not in now:
+            yield path, REMOVED
+        elif tuple(then[path]) != now[path]:
+            about = os.lstat(after + path)
+            try:
+                if differs(before + path, os.lstat(before + path), after + path, about):
+                    yield path, MODIFIED
+            except FileNotFoundError:
+                if not stat.S_ISDIR(about.st_mode):
+                    yield path, MODIFIED
+
+
+def packages(before: t.Iterable[dict], after: t.Iterable[dict]) -> dict[str, list[dict]]:
+    """``installed``, ``updated`` (any other version) and ``removed``, from two lists of installed packages."""
+    old, new = _by_name(before), _by_name(after)
+    result: dict[str, list[dict]] = {"installed": [], "updated": [], "removed": []}
+    for name in sorted(old.keys() | new.keys()):
+        gone = [row for row in old.get(name, []) if row not in new.get(name, [])]
+        come = [row for row in new.get(name, []) if row not in old.get(name, [])]
+        if len(gone) == len(come) == 1:
+            result["updated"].append(dict(come[0], old_version=gone[0]["version"]))
+        else:
+            result["installed"] += come
+            result["removed"] += gone
+    return result
+
+
+def _by_name(rows: t.Iterable[dict]) -> dict[str, list[dict]]:
+    found: dict[str, list[dict]] = {}
+    for row in rows:
+        found.setdefault(row["name"], []).append(row)
+    return found

@@ -1,0 +1,290 @@
+# Copyright: (c) 2026, the microos.transactional contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The transaction of a run of Ansible: opened by one task, entered by others, closed or aborted by the last one.
+
+In check mode it is a view instead, read-only and without a snapshot, that ends the same way.
+
+Note that this module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+import typing as t
+
+from ansible_collections.microos.transactional.plugins.module_utils import _difference, _processes, _resident
+from ansible_collections.microos.transactional.plugins.module_utils._errors import Busy, TransactionalError
+from ansible_collections.microos.transactional.plugins.module_utils._host import Host
+from ansible_collections.microos.transactional.plugins.module_utils._namespace import (
+    LENT, PRIVATE, bound, holder_argv, read_only)
+from ansible_collections.microos.transactional.plugins.module_utils._tools import btrfs, mounts, rpm, snapper
+from ansible_collections.microos.transactional.plugins.module_utils._transaction import Transaction, choose_engine
+
+MODULE = "microos.transactional.transaction"
+SINCE = "%Y-%m-%dT%H:%M:%SZ"
+# Written by those who only read: rpm's queries, the loading of Python modules
+TRACES = ("/usr/lib/sysimage/rpm/.rpm.lock", "/usr/lib/sysimage/rpm/rpmdb.sqlite-shm",
+          "/usr/lib/sysimage/rpm/rpmdb.sqlite-wal")
+TRACE_DIRECTORY = "/__pycache__"
+# How long jobs may take to end before the close is refused
+GRACE_SECONDS = 5
+
+
+def is_trace(path: str) -> bool:
+    return path in TRACES or TRACE_DIRECTORY in path
+
+
+def hidden(mount_table: t.Iterable[mounts.Mount], live: t.Container[str]) -> list[str]:
+    """Mount points that hide directories of a snapshot once it is booted, and that are not live in a transaction."""
+    return sorted({mount.target for mount in mount_table
+                   if mount.target != "/" and mounts.snapshot_number(mount) is None and mount.target not in live
+                   and not mount.target.startswith(("/proc", "/sys", "/dev", "/run", "/tmp", "/.snapshots", "/var/tmp"))})
+
+
+def below(path: str, tops: t.Iterable[str]) -> bool:
+    return any(path.startswith(top + "/") for top in tops)
+
+
+class RunTransaction:
+    """The one transaction that the run ``key`` may have on this host."""
+
+    def __init__(self, host: Host, engine: str, key: str):
+        self.host = host
+        self.key = key
+        self.warnings: list[str] = []
+        self._engine = choose_engine(host, engine)
+
+    # --- open -------------------------------------------------------------------------------------------------------
+
+    def open(self, base: str, description: str, details: t.Mapping[str, t.Any], keep_failed: bool, wait: float,
+             idle_timeout: int, check_mode: bool, replace: str | None = None) -> dict:
+        """Open it, or find it open. ``details`` are kept with it for others to read.
+
+        ``replace`` is the id of a transaction whose run is known to be over.
+        """
+        mine = _resident.load(self.key)
+        if mine and mine.alive() and (check_mode or not mine.is_view):
+            return self._told(mine)
+        if mine:
+            mine.release()
+        details = dict(details, engine=self._engine.name, keep_failed=keep_failed, description=description,
+                       since=time.strftime(SINCE, time.gmtime()))
+        if check_mode:
+            return self._told(self._open_view(self._number(base), details, idle_timeout))
+        other = _resident.load(_resident.OPEN)
+        if other and other.details["id"] == replace:
+            other.release()
+        deadline = time.monotonic() + wait
+        while True:
+            try:
+                return self._open(self._number(base), description, details, keep_failed, idle_timeout)
+            except Busy:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(0.5)
+
+    def _number(self, base: str) -> int:
+        if base in ("default", "current"):
+            return self.host.default() if base == "default" else self.host.current
+        if not base.isdigit() or not snapper.exists(int(base)):
+            raise TransactionalError(f"there is no snapshot '{base}' to start from; give a number of 'snapper list', "
+                                     "'default' or 'current'")
+        return int(base)
+
+    def _open_view(self, base: int, details: dict, idle_timeout: int) -> _resident.Resident:
+        _resident.forget_dead()
+        details.update(id=f"view-of-{base}-{self.key}", snapshot=base, base=base, view=True)
+        view = _resident.Resident(self.key, details)
+        steps = read_only(snapper.path_of(base), self.host.mount_points, keep_cache=False)
+        return view.start(holder_argv(snapper.path_of(base), steps, view.stay(idle_timeout)))
+
+    def _open(self, base: int, description: str, details: dict, keep_failed: bool, idle_timeout: int) -> dict:
+        def hold(transaction: Transaction) -> _resident.Resident:
+            resident = _resident.Resident(self.key, dict(
+                details, id=transaction.id, snapshot=transaction.snapshot, base=transaction.base,
+                default=transaction.default, description=transaction.description, view=False))
+            started = self._engine.hold(transaction.snapshot, resident.stay(idle_timeout), resident.start)
+            root = snapper.path_of(transaction.snapshot)
+            # the base's /etc is the running one perhaps, and goes on changing
+            started.note(_difference.manifest(root, "/etc") if btrfs.is_subvolume(root + "/etc") else None)
+            return started
+
+        with Transaction(self._engine, MODULE, description, keep_failed, base, details["provenance"],
+                         hold) as transaction:
+            transaction.leave_open()
+        self._tell_recovered(transaction)
+        return self._told(_resident.load(self.key))
+
+    def _tell_recovered(self, transaction: Transaction) -> None:
+        if transaction.recovered:
+            numbers = ", ".join(map(str, transaction.recovered))
+            self.warnings.append(f"deleted what an interrupted run had left: snapshot {numbers}")
+
+    def _told(self, resident: _resident.Resident) -> dict:
+        return {"changed": False, "engine": self._engine.name, "base": resident.details["base"],
+                "snapshot": None if resident.is_view else resident.details["snapshot"],
+                "transaction": self._about(resident)}
+
+    def _about(self, resident: _resident.Resident) -> dict:
+        return dict(resident.details, alive=resident.alive(), own=resident.key == self.key)
+
+    # --- look -------------------------------------------------------------------------------------------------------
+
+    def info(self) -> dict:
+        """What is open on this host: this run's own transaction or view, else that of another run."""
+        resident = _resident.load(self.key) or _resident.load(_resident.OPEN)
+        default = self.host.default()
+        return {"changed": False, "engine": self._engine.name, "pending": default != self.host.current,
+                "transaction": resident and dict(self._about(resident), running=list(map(
+                    _processes.describe, self._running(resident)))) or None}
+
+    def _find(self, join: bool) -> _resident.Resident | None:
+        mine = _resident.load(self.key)
+        if mine:
+            return mine
+        other = _resident.load(_resident.OPEN)
+        if not other or join:
+            return other
+        raise TransactionalError(f"this run has no open transaction here. There is another one: {other.describe()}. "
+                                 "It is not this run's to end, unless you say 'join: true'", holder=other.details)
+
+    def _running(self, resident: _resident.Resident) -> list[int]:
+        """Processes inside other than the holder and its children."""
+        if resident.is_view or not resident.alive():
+            return []
+        return [pid for pid in _processes.inside(snapper.path_of(resident.details["snapshot"]))
+                if pid != resident.pid and _processes.parent(pid) != resident.pid]
+
+    # --- end --------------------------------------------------------------------------------------------------------
+
+    def abort(self, join: bool, keep_failed: bool, check_mode: bool) -> dict:
+        """Delete the snapshot, or keep it for a look; nothing to do if there is none."""
+        result = {"changed": False, "engine": self._engine.name, "snapshot": None, "ended": []}
+        resident = self._find(join)
+        if resident is None or check_mode and not resident.is_view:
+            return result
+        if resident.is_view:
+            resident.release()
+            return result
+        with Transaction.resume(self._engine, resident) as transaction:
+            if keep_failed or resident.details["keep_failed"]:
+                transaction.keep()
+                result["kept_snapshot"] = transaction.snapshot
+        return dict(result, ended=transaction.ended)
+
+    def close(self, join: bool, shadowed_writes: str, check_mode: bool) -> dict:
+        """Make the snapshot the default if it differs from its base; what is refused here leaves it open."""
+        resident = self._find(join)
+        if resident is None:
+            raise TransactionalError("there is no open transaction to close. Either it was never opened, or the host "
+                                     "was rebooted meanwhile, which ends it; nothing of it is left in the default "
+                                     "snapshot")
+        if resident.is_view:
+            resident.release()
+            return dict(self._told(resident), transaction=None, pending=self.host.default() != self.host.current,
+                        **self._report(resident, []))
+        if not resident.alive():
+            with Transaction.resume(self._engine, resident) as transaction:
+                raise TransactionalError(
+                    f"the namespace of the transaction on snapshot {transaction.snapshot} has ended before its close, "
+                    "by a kill, a stop of its service or for want of use, so it cannot be told whether all the work "
+                    "is in it")
+        self._refuse_while_running(resident)
+        changes = self._changes(resident)
+        self._check_shadowed(resident, changes, shadowed_writes)
+        result = dict(self._told(resident), transaction=None, **self._report(resident, changes))
+        if check_mode:
+            return dict(result, changed=bool(changes))
+        with Transaction.resume(self._engine, resident) as transaction:
+            if changes:
+                transaction.close()
+        return dict(result, changed=bool(changes), snapshot=transaction.snapshot if changes else None,
+                    pending=self.host.default() != self.host.current)
+
+    def _refuse_while_running(self, resident: _resident.Resident) -> None:
+        deadline = time.monotonic() + GRACE_SECONDS
+        while True:
+            running = self._running(resident)
+            if not running:
+                return
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+        jobs = list(map(_processes.describe, running))
+        raise TransactionalError(
+            f"something still runs in snapshot {resident.details['snapshot']} and would go on writing into it after "
+            f"the close: {'; '.join(jobs)}. The transaction stays open: wait for the jobs (async_status) and close "
+            "again, or abort", running=jobs)
+
+    def _changes(self, resident: _resident.Resident) -> list[tuple[str, str]]:
+        """What the work changed in the snapshot, without what mere reading leaves and what is live inside."""
+        before, after = (snapper.path_of(resident.details[name]) for name in ("base", "snapshot"))
+        live = bound(self.host.mount_points)
+        then = resident.noted()
+        skipped = set(live) | {"/.snapshots"} | ({"/etc"} if then is not None else set())
+        found = list(_difference.compare(before, after, skipped))
+        if then is not None:
+            found += _difference.compare_since(then, before, after, "/etc")
+        # these are made where the snapshot has none, for the transaction to work
+        points = {parent for path in (*live, *PRIVATE, *LENT) for parent in _parents(path)}
+        return [(path, kind) for path, kind in found
+                if not is_trace(path) and not (kind == _difference.ADDED and path in points)]
+
+    def _check_shadowed(self, resident: _resident.Resident, changes: list[tuple[str, str]], policy: str) -> None:
+        """Refuse, or warn of, what will not be seen after the boot: it lies where another file system is mounted."""
+        tops = hidden(self.host.mounts, bound(self.host.mount_points))
+        candidates = [path for path, kind in changes if kind != _difference.REMOVED and below(path, tops)]
+        if not candidates or policy == "ignore":
+            return
+        root = snapper.path_of(resident.details["snapshot"])
+        # packages bring directories there that the host makes anew at its boot, and more cannot be asked of them
+        owned = rpm.owned(root, candidates)
+        lost = [path for path in candidates if path not in owned]
+        packaged = [path for path in owned if not stat.S_ISDIR(os.lstat(root + path).st_mode)]
+        if packaged:
+            self.warnings.append("files of packages are hidden by other mounts after the boot: "
+                                 + ", ".join(sorted(packaged)))
+        if not lost:
+            return
+        text = (f"written in snapshot {resident.details['snapshot']}, but hidden after the boot by what is mounted at "
+                f"{', '.join(top for top in tops if any(below(path, [top]) for path in lost))}: {', '.join(lost)}")
+        if policy == "warn":
+            self.warnings.append(text)
+        else:
+            raise TransactionalError(
+                f"{text}. The transaction stays open: undo these writes and close again, close with 'shadowed_writes: "
+                "warn' to lose them, or abort. Do such work after the activation, outside of the transaction",
+                shadowed_writes=lost)
+
+    def _report(self, resident: _resident.Resident, changes: list[tuple[str, str]]) -> dict:
+        """The package and file differences; files that changed packages explain are only counted."""
+        before, after = (snapper.path_of(resident.details[name]) for name in ("base", "snapshot"))
+        differences: dict[str, list] = {"installed": [], "updated": [], "removed": []}
+        explained: set[str] = set()
+        if any(path.startswith("/usr/lib/sysimage/rpm/") for path, _kind in changes):
+            differences = _difference.packages(rpm.installed(before), rpm.installed(after))
+            come = differences["installed"] + differences["updated"]
+            explained = rpm.files(after, [_nevra(row) for row in come]) | rpm.files(before, [
+                _nevra(dict(row, version=row.get("old_version", row["version"])))
+                for row in differences["removed"] + differences["updated"]])
+            explained.update(path for path, _kind in changes if path.startswith("/usr/lib/sysimage/rpm/"))
+        files = [{"path": path, "change": kind} for path, kind in changes if path not in explained]
+        lines = [f"package {name}: {_nevra(row)}" + (f" (was {row['old_version']})" if "old_version" in row else "")
+                 for name, rows in differences.items() for row in rows]
+        lines += [f"file {row['change']}: {row['path']}" for row in files]
+        return dict(differences, files=files, files_of_packages=len(changes) - len(files),
+                    diff={"prepared": "".join(line + "\n" for line in lines)})
+
+
+def _nevra(row: t.Mapping[str, str]) -> str:
+    return f"{row['name']}-{row['version']}.{row['arch']}"
+
+
+def _parents(path: str) -> list[str]:
+    """The path itself and all directories above it."""
+    parts = path.split("/")[1:]
+    return ["/" + "/".join(parts[:count]) for count in range(1, len(parts) + 1)]
