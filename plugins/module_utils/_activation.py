@@ -217,6 +217,8 @@ def activate(engine: Engine, method: str, force: bool, may_reboot: bool, check_m
         else:
             # systemd would take what is there for the wish to go into it, even at a full reboot
             _nextroot.clear()
+        if way == SOFT_REBOOT and reboot_needed() == "soft-reboot":
+            os.unlink(REBOOT_NEEDED)  # /run survives, the need does not
     finally:
         lock.release()
     return result

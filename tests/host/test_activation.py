@@ -1,0 +1,188 @@
+# Copyright: (c) 2026, the microos.transactional contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which way the module reboot would go on a real snapshot; check mode, as there is no systemd here to do it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import shutil
+
+import pytest
+
+RUN = pathlib.Path("/run/microos-transactional")
+MARKER = pathlib.Path("/run/reboot-needed")
+CONFIGURATION = pathlib.Path("/etc/tukit.conf.d/testbed.conf")
+# A real transactional-update may be on the guest; the stand-in for tukit brings none
+HAS_APPLY = all(shutil.which(name, path="/usr/sbin") for name in ("tukit", "transactional-update"))
+LEAST = "apply" if HAS_APPLY else "soft_reboot"
+
+
+def auto(host, **arguments):
+    return host.module("reboot", method="auto", _check=True, **arguments)
+
+
+@pytest.fixture(autouse=True)
+def allowed(files):
+    """A real tukit comes with a configuration that forbids soft reboots."""
+    files(CONFIGURATION, "REBOOT_ALLOW_SOFT_REBOOT=true\n")
+
+
+@pytest.fixture
+def pending(host):
+    """Snapshot 2 with one package more is the default."""
+    host.module("package", name="testbed-hello")
+    return host
+
+
+@pytest.fixture
+def files():
+    """Write files that are gone after the test."""
+    written = set()
+
+    def write(path, text):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        written.add(path)
+    yield write
+    for path in written:
+        path.unlink()
+
+
+@pytest.fixture
+def change(pending):
+    """Run a shell command in the root of snapshot 2."""
+    def run(script):
+        root = "/.snapshots/2/snapshot"
+        pending.check("btrfs", "property", "set", "-ts", root, "ro", "false")
+        pending.check("sh", "-euc", f"cd {root}; {script}")
+        pending.check("btrfs", "property", "set", "-ts", root, "ro", "true")
+    return run
+
+
+def test_nothing_is_pending(host):
+    result = auto(host)
+    assert (result["changed"], result["method"], result["reason"]) == (False, "none", "nothing is pending")
+    assert (result["snapshot"], result["snapshot_before"], result["pending"]) == (1, 1, False)
+
+
+def test_forced_with_nothing_pending(host):
+    result = auto(host, force=True)
+    assert (result["changed"], result["method"]) == (True, "reboot")
+    assert host.module("reboot", method="soft_reboot", force=True, _check=True)["method"] == "soft_reboot"
+    assert not host.module("reboot", method="apply", force=True, _check=True)["changed"]
+
+
+def test_none_only_tells(pending):
+    before = pending.state()
+    result = pending.module("reboot", method="none")
+    assert (result["changed"], result["method"], result["pending"]) == (False, "none", True)
+    assert (result["snapshot"], result["snapshot_before"]) == (2, 1)
+    assert pending.state() == before
+
+
+def test_added_files_need_no_reboot(pending):
+    before = pending.state()
+    result = auto(pending)
+    assert (result["changed"], result["method"]) == (True, LEAST)
+    assert result["reason"].startswith("files were added, and none changed")
+    assert ("; apply is out of the question" in result["reason"]) == (not HAS_APPLY)
+    assert pending.state() == before
+
+
+@pytest.mark.skipif(HAS_APPLY, reason="it is offered here")
+def test_apply_is_refused_where_it_is_not_offered(pending):
+    result = pending.module("reboot", method="apply")
+    assert result["failed"]
+    assert "the host has no 'transactional-update apply'; use method: auto or reboot" in result["msg"]
+
+
+@pytest.mark.parametrize("script, method, reason", [
+    ("echo new >usr/bin/testbed-hello", LEAST, "files were added"),  # which the running system has not
+    ("rm usr/bin/zypper", "soft_reboot", "running programs would not notice /usr/bin/zypper"),
+    ("touch etc/new", "soft_reboot", "running programs would not notice /etc/new"),
+    ("echo >>boot/initrd-$(ls usr/lib/modules)", "reboot", "only a boot brings in /boot/initrd-"),
+    ("mkdir usr/lib/modules/99", "reboot", "only a boot brings in /usr/lib/modules/99"),
+    ("echo quiet >etc/kernel/cmdline", "reboot", "only a boot brings in /etc/kernel/cmdline"),
+])
+def test_what_differs(pending, change, script, method, reason):
+    change(script)
+    result = auto(pending)
+    assert (result["method"], result["reason"][:len(reason)]) == (method, reason)
+
+
+def test_a_change_of_the_running_etc_is_none_of_the_snapshot(pending, files):
+    files(pathlib.Path("/etc/testbed-written-later"), "x")
+    assert auto(pending)["reason"].startswith("files were added, and none changed")
+
+
+def test_a_package_asks_for_a_reboot(host):
+    host.module("package", name=["testbed-hello", "testbed-needs-reboot"])
+    result = auto(host)
+    assert (result["method"], result["reason"]) == ("reboot", "packages ask for it: testbed-needs-reboot")
+
+
+@pytest.mark.parametrize("level, method", [("none", LEAST), ("soft-reboot", "soft_reboot"), ("kexec", "reboot"),
+                                           ("reboot", "reboot"), ("", "reboot")])
+def test_what_the_tools_of_the_host_ask_for(pending, files, level, method):
+    files(MARKER, level)
+    assert auto(pending)["method"] == method
+
+
+def test_the_host_forbids_soft_reboots_that_nobody_asked_for(pending, files):
+    files(CONFIGURATION, "REBOOT_ALLOW_SOFT_REBOOT=false\n")
+    files(MARKER, "soft-reboot")
+    result = auto(pending)
+    assert result["method"] == "reboot"
+    assert "REBOOT_ALLOW_SOFT_REBOOT in the host's tukit.conf forbids it" in result["reason"]
+    assert pending.module("reboot", method="soft_reboot", _check=True)["method"] == "soft_reboot"
+
+
+def test_the_controller_is_not_rebooted(pending, files):
+    files(MARKER, "reboot")
+    result = auto(pending, _may_reboot=False)
+    assert result["failed"]
+    assert "reboot is out of the question: it would be the controller that reboots" in result["msg"]
+
+
+def test_refused_while_a_transaction_is_open(pending, files):
+    details = {"id": "an-id", "snapshot": 7, "description": "work", "since": "2026-01-01T00:00:00Z"}
+    files(RUN / "an-id", "")
+    files(RUN / "0123456789abcdef", f"{os.getpid()} an-id 7\n{json.dumps(details)}\n")
+    (RUN / "open").symlink_to("0123456789abcdef")
+    try:
+        for method in ("auto", "reboot", "soft_reboot"):
+            result = pending.module("reboot", method=method, _check=True)
+            assert "a transaction is open: 'work'" in result["msg"]
+            assert "close or abort it first" in result["msg"]
+            assert result["holder"] == details
+        assert pending.module("reboot", method="none")["pending"]
+        assert pending.module("snapshot_info")["transaction"] == details
+        (RUN / "an-id").unlink()  # the process has another root: the number was given to another one
+        assert pending.module("snapshot_info")["transaction"] is None
+        assert auto(pending)["changed"]
+        (RUN / "an-id").touch()
+    finally:
+        (RUN / "open").unlink()
+
+
+def test_no_modules_for_the_running_kernel(pending, change):
+    """The kernel that runs here is not the guest's; both snapshots get a directory for it, then one loses it."""
+    modules = f"usr/lib/modules/{os.uname().release}"
+    if os.path.isdir("/" + modules):
+        pytest.skip("the guest has the modules of this kernel")
+    root = "/.snapshots/1/snapshot"
+    pending.check("btrfs", "property", "set", "-ts", root, "ro", "false")
+    os.mkdir(f"{root}/{modules}")
+    try:
+        for method in ("soft_reboot", "apply"):
+            assert "snapshot 2 has no modules for the running kernel" in pending.module("reboot", method=method)["msg"]
+        assert auto(pending)["method"] == "reboot"
+        change(f"mkdir {modules}")
+        assert pending.module("reboot", method="soft_reboot", _check=True)["method"] == "soft_reboot"
+    finally:
+        os.rmdir(f"{root}/{modules}")
+        pending.check("btrfs", "property", "set", "-ts", root, "ro", "true")
