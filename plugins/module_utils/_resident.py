@@ -89,7 +89,9 @@ class Resident:
         if os.path.isdir("/run/systemd/system"):
             command.check(["systemd-run", "--quiet", "--collect", "--unit", self._unit,
                            "--description", f"Transaction on snapshot {self.details['snapshot']}",
-                           "--property", "TimeoutStopSec=5", "--"] + guarded, env={"SYSTEMD_LOG_LEVEL": "err"})
+                           "--property", "TimeoutStopSec=5", "--"]
+                          # a service expands variables in its command by itself
+                          + [argument.replace("$", "$$") for argument in guarded])
         else:
             subprocess.Popen(guarded, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                              cwd="/", env=command.environment(), start_new_session=True)
@@ -109,7 +111,7 @@ class Resident:
             time.sleep(0.01)
         error = _read(self._output + ".err")
         self.release()
-        returncode = int(said[-1].split()[1]) if said else -1
+        returncode = int(said[-1].split()[1]) if said and said[-1].startswith("ended ") else -1
         raise command.CommandError(command.Result(list(argv), returncode, "", error))
 
     def release(self) -> None:

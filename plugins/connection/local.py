@@ -1,0 +1,36 @@
+# Copyright: (c) 2026, the microos.transactional contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+name: local
+short_description: Work in the open transaction of the controller itself
+version_added: 0.2.0
+author:
+  - microos.transactional contributors (@microos-transactional)
+description:
+  - The connection P(ansible.builtin.local#connection) with all its options, but commands and files go into the
+    transaction that M(microos.transactional.transaction) has opened in the same run, for a host that manages itself,
+    with C(ansible-pull) for instance.
+  - Without such a transaction every task fails. Nothing ever falls through to the running system.
+extends_documentation_fragment:
+  - connection_pipelining
+  - microos.transactional._connection
+  - microos.transactional._connection.local
+"""
+
+from ansible.plugins.connection.local import Connection as LocalConnection
+
+from ansible_collections.microos.transactional.plugins.plugin_utils._inside import InsideConnection
+
+
+class Connection(InsideConnection, LocalConnection):
+    transport = "microos.transactional.local"
+
+    def _configured_login(self):
+        return self.default_user
+
+    def _without_terminal(self):
+        return self._option("pipelining", True)

@@ -1,0 +1,37 @@
+# Copyright: (c) 2026, the microos.transactional contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+name: ssh
+short_description: Work in the open transaction of a host, over OpenSSH
+version_added: 0.2.0
+author:
+  - microos.transactional contributors (@microos-transactional)
+description:
+  - The connection P(ansible.builtin.ssh#connection) with all its options, but commands and files go into the transaction
+    that M(microos.transactional.transaction) has opened on the host in the same run.
+  - Without such a transaction every task fails. Nothing ever falls through to the running system.
+extends_documentation_fragment:
+  - connection_pipelining
+  - microos.transactional._connection
+  - microos.transactional._connection.ssh
+notes:
+  - Pipelining saves several round trips for each task, and the transfer of the module.
+"""
+
+from ansible.plugins.connection.ssh import Connection as SshConnection
+
+from ansible_collections.microos.transactional.plugins.plugin_utils._inside import InsideConnection
+
+
+class Connection(InsideConnection, SshConnection):
+    transport = "microos.transactional.ssh"
+
+    def _configured_login(self):
+        return self.get_option("remote_user") or self._play_context.remote_user
+
+    def _without_terminal(self):
+        return self._option("use_tty", False)
