@@ -21,16 +21,19 @@ extends_documentation_fragment:
   - microos.transactional._connection.local
 """
 
+import os
+import pwd
+
 from ansible.plugins.connection.local import Connection as LocalConnection
 
-from ansible_collections.microos.transactional.plugins.plugin_utils._inside import InsideConnection
+from ansible_collections.microos.transactional.plugins.plugin_utils import _inside
 
 
-class Connection(InsideConnection, LocalConnection):
+class Connection(_inside.InsideConnection, LocalConnection):
     transport = "microos.transactional.local"
 
     def _configured_login(self):
-        return self.default_user
+        return pwd.getpwuid(os.geteuid()).pw_name
 
     def _without_terminal(self):
-        return self._option("pipelining", True)
+        return _inside.replaced(self, pipelining=True)

@@ -11,8 +11,8 @@ version_added: 0.2.0
 author:
   - microos.transactional contributors (@microos-transactional)
 description:
-  - The connection P(ansible.builtin.ssh#connection) with all its options, but commands and files go into the transaction
-    that M(microos.transactional.transaction) has opened on the host in the same run.
+  - The connection P(ansible.builtin.ssh#connection) with all its options, but commands and files go into the
+    transaction that M(microos.transactional.transaction) has opened on the host in the same run.
   - Without such a transaction every task fails. Nothing ever falls through to the running system.
 extends_documentation_fragment:
   - connection_pipelining
@@ -24,14 +24,18 @@ notes:
 
 from ansible.plugins.connection.ssh import Connection as SshConnection
 
-from ansible_collections.microos.transactional.plugins.plugin_utils._inside import InsideConnection
+from ansible_collections.microos.transactional.plugins.plugin_utils import _inside
 
 
-class Connection(InsideConnection, SshConnection):
+class Connection(_inside.InsideConnection, SshConnection):
     transport = "microos.transactional.ssh"
 
     def _configured_login(self):
         return self.get_option("remote_user") or self._play_context.remote_user
 
+    def _login_depends_on(self):
+        options = ("host", "port", "ssh_executable", "ssh_args", "ssh_common_args", "ssh_extra_args")
+        return [self.get_option(name) for name in options]
+
     def _without_terminal(self):
-        return self._option("use_tty", False)
+        return _inside.replaced(self, use_tty=False)

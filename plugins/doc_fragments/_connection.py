@@ -10,7 +10,6 @@ The options of the stock connections are taken from the ansible-core that runs, 
 from __future__ import annotations
 
 import yaml
-
 from ansible.plugins.connection import local, ssh
 
 
@@ -26,11 +25,29 @@ options:
       - name: ansible_transaction_join
   become_method:
     description:
-      - How to become root for the entering, for a task without C(become) of an unprivileged user.
+      - Only root can enter. This is how a user who is not root becomes root for a task without C(become).
     type: str
     default: sudo
+    keyword:
+      - name: become_method
     vars:
       - name: ansible_become_method
+  become_exe:
+    description:
+      - Executable of O(become_method).
+    type: str
+    keyword:
+      - name: become_exe
+    vars:
+      - name: ansible_become_exe
+  become_flags:
+    description:
+      - Flags for O(become_method).
+    type: str
+    keyword:
+      - name: become_flags
+    vars:
+      - name: ansible_become_flags
   become_pass:
     description:
       - Password for O(become_method).

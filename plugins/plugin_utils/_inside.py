@@ -8,249 +8,295 @@ Whatever core sends goes through ``exec_command``, so nothing can miss the trans
 entering second: the become plugin's command is built around the entering, so its prompts and passwords stay its own.
 A command that core sends without become enters as the user who logged in. Files are streams through the same door.
 
-Facts about core are from ansible-core 2.19.14.
-
 Note that this plugin util is PRIVATE to the collection.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
 import shlex
 import uuid
 
-from ansible.errors import AnsibleError, AnsibleFileNotFound
+from ansible import constants as C
+from ansible.errors import AnsibleConnectionFailure, AnsibleError, AnsibleFileNotFound
 from ansible.module_utils.common.text.converters import to_bytes, to_native, to_text
 from ansible.plugins.loader import become_loader
 
 from ansible_collections.microos.transactional.plugins.plugin_utils import _run
 
 DIRECTORY = "/run/microos-transactional"
-REFUSED = 79  # exit status, together with a line that starts with the nonce
-# core's ssh takes quadratic time to collect what a command prints
+# Exit status, together with a line that starts with the nonce
+REFUSED = 79
+NOT_FOUND = 44
+# The ssh connection takes quadratic time to collect what a command prints
 PART = 16 << 20
 
-# Runs as root on the host. Arguments: file of the run, nonce, then those of INSIDE
+# Runs as root on the host. Arguments: file of the run, nonce, then INSIDE, user and command.
 OUTSIDE = """
 refuse() { printf '%s\\n' "$n $*" >&2; exit {REFUSED}; }
-f=$1 n=$2; shift 2
+f=$1 n=$2
 read -r p i s 2>/dev/null <"$f" || refuse none "$(sed -n 2p {DIRECTORY}/open 2>/dev/null)"
 [ -e "/proc/$p/root{DIRECTORY}/$i" ] || refuse dead "$s"
-exec nsenter --target "$p" --mount --root --wd -- /bin/sh -c "$1" sh "$n" "$i" "$s" "$2" "$3"
+exec nsenter --target "$p" --mount --root --wd -- /bin/sh -c "$3" sh "$n" "$i" "$s" "$4" "$5"
 """
-# Runs as root in what was entered, which might be something else if the process id was given to another process.
-# Arguments: nonce, id and snapshot of the transaction, user, command
+# Runs as root in what was entered, which may be anything if the process id has been given to another process just now.
+# Arguments: nonce, id and snapshot of the transaction, user, command.
 INSIDE = """
-[ -e "{DIRECTORY}/$2" ] || { printf '%s\\n' "$1 dead $3" >&2; exit {REFUSED}; }
+refuse() { printf '%s\\n' "$n $*" >&2; exit {REFUSED}; }
+n=$1
+[ -e "{DIRECTORY}/$2" ] || refuse dead "$3"
 : >"{DIRECTORY}/$2"
 export TRANSACTIONAL_UPDATE=true "TRANSACTIONAL_UPDATE_ROOT=/.snapshots/$3/snapshot"
 [ "$4" = root ] && exec /bin/sh -c "$5"
-exec runuser -s /bin/sh -c "$5" "$4"
+id -u "$4" >/dev/null 2>&1 || refuse user "$4"
+exec /usr/sbin/runuser -s /bin/sh -c "$5" -- "$4"
 """
+# A new session starts at home; where that does not exist inside, at the root directory
+AT_HOME = "cd 2>/dev/null; "
 
 
-def _script(text: str) -> str:
-    return "; ".join(text.replace("{DIRECTORY}", DIRECTORY).replace("{REFUSED}", str(REFUSED)).strip().splitlines())
+def _one_line(script: str) -> str:
+    """Any login shell takes it as one quoted word."""
+    return "; ".join(script.replace("{DIRECTORY}", DIRECTORY).replace("{REFUSED}", str(REFUSED)).strip().splitlines())
 
 
-OUTSIDE, INSIDE = _script(OUTSIDE), _script(INSIDE)
+OUTSIDE, INSIDE = _one_line(OUTSIDE), _one_line(INSIDE)
 
-CLOSE_FIRST = "close the transaction (microos.transactional.transaction with 'state: closed') and use {0} afterwards"
 # Actions that do not work through this connection alone
 UNFIT = {
-    "ansible.builtin.reboot": "it would reboot the host under the open transaction, which ends it; "
-                              + CLOSE_FIRST.format("microos.transactional.reboot"),
-    "ansible.posix.synchronize": "it opens a connection of its own, which leads to the running system; "
-                                 "use ansible.builtin.copy or ansible.builtin.unarchive",
+    "ansible.builtin.reboot": "it would end the transaction that is open. Close it first, with "
+                              "microos.transactional.transaction, and use microos.transactional.reboot then",
+    "ansible.posix.synchronize": "it opens a connection of its own, which leads to the running system. Use "
+                                 "ansible.builtin.copy or ansible.builtin.unarchive instead",
 }
+FACTS = ("ansible.builtin.gather_facts", "ansible.builtin.setup")
 # Options of the shell plugin: a home directory may not exist inside, or be the running system's
 PLACES = {"remote_tmp": "/tmp", "async_dir": "/tmp/.ansible_async"}
-FACTS = ("ansible.builtin.gather_facts", "ansible.builtin.setup")
 
 
-def fqcn(action: str, collections: list[str] | None) -> str:
-    """The full name of an action as core will find it, as far as it matters here."""
-    if "." not in action and not any("microos.transactional" == name for name in collections or []):
-        posix = action == "synchronize"
-        return f"ansible.posix.{action}" if posix else f"ansible.builtin.{action}"
-    return action.replace("ansible.legacy.", "ansible.builtin.")
+def full_name(action: str) -> str:
+    """An action's name as UNFIT and FACTS have it."""
+    name = action.removeprefix("ansible.legacy.")
+    if "." in name:
+        return name
+    return f"ansible.posix.{name}" if name == "synchronize" else f"ansible.builtin.{name}"
 
 
 def explain(word: str, rest: str, action: str) -> str:
     """Why nothing was entered, and what to do."""
     if word == "dead":
-        return (f"the transaction on snapshot {rest} has ended before its time: the process that held it is gone. Nothing "
-                "was done on the running system. Open a new transaction and run the play again")
-    text = "no transaction of this run is open here, and nothing was done on the running system"
-    if action in FACTS:
-        return (f"{text}. Facts cannot be gathered before it is open: set 'gather_facts: false' for the play and run "
-                "ansible.builtin.setup behind the task that opens it")
+        return (f"the transaction on snapshot {rest} has ended, as the process that held it open is gone. Open a new "
+                "one and do its work again")
+    if word == "user":
+        return f"there is no user '{rest}' inside the transaction"
+    text = "no transaction of this run of Ansible is open here"
     with contextlib.suppress(ValueError, KeyError, TypeError):
         other = json.loads(rest)
-        return (f"{text}. Another run has one open: '{other['description']}' since {other['since']} on snapshot "
-                f"{other['snapshot']}")
-    return (f"{text}. Open one with microos.transactional.transaction and 'state: open'; a reboot of the host ends an open "
-            "one")
+        return (f"{text}, but another run has one open since {other['since']}: '{other['description']}' on snapshot "
+                f"{other['snapshot']}. Open your own with microos.transactional.transaction, which can wait for the "
+                "end of the other")
+    if action in FACTS:
+        return (f"{text} yet. Set 'gather_facts: false' for the play, and run ansible.builtin.setup after the task "
+                "that opens the transaction")
+    return f"{text}. Open one with microos.transactional.transaction; a reboot of the host ends it"
 
 
 class InsideConnection:
-    """Mixin for a stock connection. Where it leads is decided by the host at each command."""
-
-    is_outside = False
+    """Mixin for a stock connection."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self._nonce = uuid.uuid4().hex
+        self._is_outside = False
+        self._nonce = uuid.uuid4().hex  # in every command that enters, and in every refusal
         self._action = ""
         self._login = None
-        stock = self._shell.get_option
+        stock_option = self._shell.get_option
         self._shell.get_option = lambda option, hostvars=None: (
-            PLACES[option] if option in PLACES and not self.is_outside else stock(option, hostvars))
+            PLACES[option] if option in PLACES and not self._is_outside else stock_option(option, hostvars))
 
     @contextlib.contextmanager
     def outside(self):
-        """A context in which it is the stock connection, for what concerns the host itself."""
-        self.is_outside, before = True, self.is_outside
+        """A context in which this is the stock connection, for what concerns the host itself.
+
+        Core would remove a temporary directory of there too late, through the door.
+        """
+        before, self._is_outside = self._is_outside, True
+        tmpdir, self._shell.tmpdir = self._shell.tmpdir, None
         try:
             yield
         finally:
-            self.is_outside = before
-
-    # --- options ----------------------------------------------------------------------------------------------------
+            if self._shell.tmpdir and not C.DEFAULT_KEEP_REMOTE_FILES:
+                with contextlib.suppress(AnsibleConnectionFailure):
+                    self.exec_command(self._shell.remove(self._shell.tmpdir, recurse=True), sudoable=False)
+            self._shell.tmpdir = tmpdir
+            self._is_outside = before
 
     def set_options(self, task_keys=None, var_options=None, direct=None):
         super().set_options(task_keys=task_keys, var_options=var_options, direct=direct)
-        if task_keys and task_keys.get("action"):
-            self._action = fqcn(task_keys["action"], task_keys.get("collections"))
-            if self._action in UNFIT:
-                raise AnsibleError(f"{self._action} does not work inside a transaction: {UNFIT[self._action]}")
+        self._action = full_name((task_keys or {}).get("action") or "")
+        if self._action in UNFIT:
+            raise AnsibleError(f"{self._action} cannot be used inside a transaction: {UNFIT[self._action]}.")
+
+    # --- becoming another user --------------------------------------------------------------------------------------
 
     def set_become_plugin(self, plugin):
-        if plugin:
-            build = plugin.build_become_command
-            plugin.build_become_command = lambda cmd, shell: (
-                build(cmd, shell) if self.is_outside or not cmd else
-                self._escalate(plugin, build, self._enter(cmd, plugin.get_option("become_user") or "root"), shell))
-            plugin.build_stock_command = build
         super().set_become_plugin(plugin)
+        if plugin:
+            self._stock_build = plugin.build_become_command
+            plugin.build_become_command = self._build_become_command
 
-    @staticmethod
-    def _escalate(plugin, build, command, shell):
-        """The command of a become plugin that escalates to root, whichever user is wanted inside."""
-        user = plugin.get_option("become_user")
-        plugin.set_option("become_user", "root")
+    def _build_become_command(self, cmd, shell, user=None):
+        """Escalate to root, whichever user is wanted inside."""
+        if self._is_outside or not cmd:
+            return self._stock_build(cmd, shell)
+        user = user or self.become.get_option("become_user") or "root"
+        with replaced(self.become, become_user="root"):
+            return self._stock_build(self._enter(cmd, user), shell)
+
+    @contextlib.contextmanager
+    def _becoming(self):
+        """The task's become plugin is in use, or one for a task without: only root can enter."""
+        before = self.become
+        if not before:
+            self.set_become_plugin(self._load_become())
+        plugin = self.become
+        prompting = {name: getattr(plugin, name) for name in ("_id", "success", "prompt")}
         try:
-            return build(command, shell)
+            yield
         finally:
-            plugin.set_option("become_user", user)
+            vars(plugin).update(prompting)
+            self.become = before
+
+    def _load_become(self):
+        method = self.get_option("become_method")
+        plugin = become_loader.get(method)
+        if plugin is None:
+            raise AnsibleError(f"there is no become plugin '{method}' (ansible_become_method), and only root can enter "
+                               "a transaction")
+        given = {name: self.get_option(name) for name in ("become_exe", "become_flags", "become_pass")}
+        given["become_pass"] = given["become_pass"] or self._play_context.become_pass
+        plugin.set_options(direct={name: value for name, value in given.items() if value is not None})
+        return plugin
 
     # --- commands ---------------------------------------------------------------------------------------------------
 
     def _enter(self, command, user):
-        """The command that root has to run on the host so that ``user`` runs ``command`` inside."""
+        """What root has to run on the host so that ``user`` runs ``command`` inside."""
         name = "open" if self.get_option("join") else _run.key(_run.identity())
-        return shlex.join(["/bin/sh", "-c", OUTSIDE, "sh", f"{DIRECTORY}/{name}", self._nonce, INSIDE, user, command])
+        return shlex.join(["/bin/sh", "-c", OUTSIDE, "sh", f"{DIRECTORY}/{name}", self._nonce, INSIDE, user,
+                           AT_HOME + command])
 
     def exec_command(self, cmd, in_data=None, sudoable=True):
-        if self.is_outside:
+        if self._is_outside:
             return super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
         cmd = to_text(cmd)
-        if self._nonce in cmd:  # built by the become plugin; core may have wrapped it once more
-            return self._checked(super().exec_command(cmd, in_data=in_data, sudoable=sudoable))
+        # built by the become plugin; core may have wrapped it once more
+        if self._nonce in cmd:
+            return self._unless_refused(super().exec_command(cmd, in_data=in_data, sudoable=sudoable))
         login = self._login_user()
         if login == "root":
-            return self._checked(super().exec_command(self._enter(cmd, login), in_data=in_data, sudoable=sudoable))
-        with self._becoming() as plugin:
-            build = getattr(plugin, "build_stock_command", plugin.build_become_command)
-            command = self._escalate(plugin, build, self._enter(cmd, login), self._shell)
-            return self._checked(super().exec_command(command, in_data=in_data, sudoable=True))
+            cmd = self._enter(cmd, login)
+            return self._unless_refused(super().exec_command(cmd, in_data=in_data, sudoable=sudoable))
+        with self._becoming(), contextlib.nullcontext() if sudoable else self._without_terminal():
+            cmd = self._build_become_command(cmd, self._shell, login)
+            return self._unless_refused(super().exec_command(cmd, in_data=in_data, sudoable=True))
 
-    def _checked(self, answer):
-        returncode, stdout, stderr = answer[:3]
+    def _unless_refused(self, answer):
+        returncode, stdout, stderr = answer
         if returncode == REFUSED:
-            said = re.search(rf"^{self._nonce} (\w+) ?(.*?)\r?$", to_text(stdout) + "\n" + to_text(stderr), re.MULTILINE)
+            said = re.search(rf"^{self._nonce} (\w+) ?(.*?)\r?$", f"{to_text(stdout)}\n{to_text(stderr)}", re.MULTILINE)
             if said:
-                host = self._play_context.remote_addr
-                raise AnsibleError(f"{host}: {explain(said.group(1), said.group(2), self._action)}")
+                raise AnsibleError(f"{self._play_context.remote_addr}: {explain(said[1], said[2], self._action)}. "
+                                   "Nothing was done on the running system.")
         return answer
 
-    @contextlib.contextmanager
-    def _becoming(self):
-        """The task's become plugin, or one for a task without: even then only root can enter."""
-        if self.become:
-            yield self.become
-            return
-        plugin = become_loader.get(self.get_option("become_method"))
-        if plugin is None:
-            raise AnsibleError(f"there is no become plugin '{self.get_option('become_method')}' to enter the transaction")
-        password = self.get_option("become_pass") or self._play_context.become_pass
-        plugin.set_options(direct={"become_user": "root", "become_pass": password})
-        self.become = plugin
-        try:
-            yield plugin
-        finally:
-            self.become = None
-
     def _login_user(self):
-        """Who logs in: what core sends without become belongs to that user."""
+        """Who logs in. What core sends without become is that user's."""
         if self._login is None:
             self._login = self._configured_login() or self._asked_login()
         return self._login
 
     def _configured_login(self):
-        """The name of the user who logs in as far as the options tell."""
+        """The name of the user who logs in, as far as it is known here."""
         raise NotImplementedError
 
+    def _login_depends_on(self):
+        """What decides who logs in if that is not known here."""
+        return ()
+
     def _asked_login(self):
-        returncode, stdout, stderr = super().exec_command("id -un", in_data=None, sudoable=False)[:3]
-        if returncode:
-            raise AnsibleError(f"cannot ask for the user who is logged in: {to_native(stderr)}")
-        return to_text(stdout).strip()
+        """The host knows. Each task has its own connection, so the answer is kept with the run's temporary files."""
+        where = hashlib.sha256(repr(self._login_depends_on()).encode("utf-8")).hexdigest()
+        path = os.path.join(C.DEFAULT_LOCAL_TMP, f"microos-login-{where}")
+        with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as stream:
+            return stream.read()
+        with self.outside():
+            returncode, stdout, stderr = self.exec_command("id -un", sudoable=False)
+        login = to_text(stdout).strip()
+        if returncode or not login:
+            raise AnsibleError(f"{self._play_context.remote_addr}: cannot find out who is logged in: {to_text(stderr)}."
+                               " Set remote_user")
+        with open(f"{path}.{os.getpid()}", "w", encoding="utf-8") as stream:
+            stream.write(login)
+        os.replace(stream.name, path)
+        return login
 
     # --- files ------------------------------------------------------------------------------------------------------
 
     def put_file(self, in_path, out_path):
-        if self.is_outside:
+        if self._is_outside:
             return super().put_file(in_path, out_path)
-        source = to_bytes(in_path, errors="surrogate_or_strict")
-        if not os.path.exists(source):
-            raise AnsibleFileNotFound(f"file or module does not exist: {to_native(in_path)}")
-        with open(source, "rb") as stream:
-            data = stream.read()
-        # without data the stock connections leave the input open
-        self._stream(f"{'cat' if data else ':'} >{shlex.quote(out_path)}", data, f"transfer file to {out_path}")
+        try:
+            with open(to_bytes(in_path, errors="surrogate_or_strict"), "rb") as stream:
+                data = stream.read()
+        except FileNotFoundError as error:
+            raise AnsibleFileNotFound(f"file or module does not exist: {to_native(in_path)}") from error
+        command = f"cat >{shlex.quote(out_path)}" if data else f"read -r _; : >{shlex.quote(out_path)}"
+        return self._transfer(command, data, in_path, out_path)
 
     def fetch_file(self, in_path, out_path):
-        if self.is_outside:
+        if self._is_outside:
             return super().fetch_file(in_path, out_path)
+        source = shlex.quote(in_path)
         with open(to_bytes(out_path, errors="surrogate_or_strict"), "wb") as stream:
             part = None
             while part is None or len(part) == PART:
-                start = stream.tell() // PART
-                part = self._stream(f"dd if={shlex.quote(in_path)} bs={PART} iflag=fullblock skip={start} count=1 "
-                                    "status=none", None, f"fetch file from {in_path}")
+                part = self._transfer(
+                    f"read -r _; [ -e {source} ] || exit {NOT_FOUND}; "
+                    f"exec dd if={source} bs={PART} iflag=fullblock skip={stream.tell() // PART} count=1 status=none",
+                    b"", in_path, out_path)[1]
                 stream.write(part)
+        return 0, b"", b""
 
-    def _stream(self, command, data, purpose):
-        """Run a command with plain pipes, as a terminal would change what goes through it; what it printed."""
+    def _transfer(self, command, data, in_path, out_path):
+        """Without data a line is sent instead: the stock connections send it when the escalation is over, so that
+        nothing of a file that comes back is taken for a prompt, and without a terminal, which would change the file."""
         with self._without_terminal():
-            returncode, stdout, stderr = self.exec_command(command, in_data=data, sudoable=False)[:3]
+            returncode, stdout, stderr = self.exec_command(command, in_data=data or b"\n", sudoable=False)
+        if returncode == NOT_FOUND:
+            raise AnsibleFileNotFound(f"{self._play_context.remote_addr}: there is no file {to_native(in_path)}")
         if returncode:
-            raise AnsibleError(f"{self._play_context.remote_addr}: failed to {purpose}: {to_native(stderr).strip()}")
-        return stdout
+            raise AnsibleError(f"{self._play_context.remote_addr}: failed to transfer {to_native(in_path)} to "
+                               f"{to_native(out_path)}: {to_native(stderr).strip()}")
+        return returncode, stdout, stderr
 
     def _without_terminal(self):
         """A context in which the stock connection allocates no terminal."""
         raise NotImplementedError
 
-    @contextlib.contextmanager
-    def _option(self, name, value):
-        before = self.get_option(name)
-        self.set_option(name, value)
-        try:
-            yield
-        finally:
-            self.set_option(name, before)
+
+@contextlib.contextmanager
+def replaced(plugin, **options):
+    """A plugin with other values for options that it has."""
+    before = {name: plugin.get_option(name) for name in options if plugin.has_option(name)}
+    for name in before:
+        plugin.set_option(name, options[name])
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            plugin.set_option(name, value)
