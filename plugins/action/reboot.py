@@ -18,6 +18,7 @@ from ansible_collections.microos.transactional.plugins.plugin_utils._outside imp
 
 MODULE = "microos.transactional.reboot"
 INFO = "microos.transactional.snapshot_info"
+REBOOTS = ("reboot", "soft_reboot")
 KEEPALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
 PATH = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
 # A soft reboot keeps the boot id; the old system answers for some seconds more, with the old count.
@@ -37,14 +38,12 @@ class ActionModule(CoreReboot):
 
     def _activate(self, tmp, task_vars):
         # the collection's own connection to the controller has a name of its own
-        is_local = self._connection.transport.rpartition(".")[2] == "local"
-        if is_local and self._task.args.get("method", "reboot") in ("reboot", "soft_reboot"):
+        if self._connection.transport.rpartition(".")[2] == "local" and self._would_reboot(task_vars):
             return {"changed": False, "rebooted": False, "elapsed": 0, "failed": True,
                     "msg": f"Running {self._task.action} with local connection would reboot the control node."}
-        result = self._execute_module(module_name=MODULE, module_args=dict(self._task.args, _may_reboot=not is_local),
-                                      task_vars=task_vars)
+        result = self._ask_host(task_vars)
         self._method = result.get("method")
-        if result.get("failed") or self._task.check_mode or self._method not in ("reboot", "soft_reboot"):
+        if result.get("failed") or self._task.check_mode or self._method not in REBOOTS:
             return result
 
         self._notice_dead_connections()
@@ -55,6 +54,17 @@ class ActionModule(CoreReboot):
                              f"is not proved: {rebooted.get('msg', 'no message')}")
             return result
         return self._prove(result, self._execute_module(module_name=INFO, module_args={}, task_vars=task_vars))
+
+    def _ask_host(self, task_vars):
+        return self._execute_module(module_name=MODULE, module_args=dict(self._task.args), task_vars=task_vars)
+
+    def _would_reboot(self, task_vars):
+        method = self._task.args.get("method", "reboot")
+        if method == "auto":
+            wanted, self._task.check_mode = self._task.check_mode, True
+            method = self._ask_host(task_vars).get("method")
+            self._task.check_mode = wanted
+        return method in REBOOTS
 
     def _notice_dead_connections(self):
         """Let ssh give up on a connection that the host went away from: without a farewell it would wait for ever."""

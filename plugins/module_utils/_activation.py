@@ -89,13 +89,14 @@ def need(change: Change) -> tuple[str, str]:
 
 
 def least(needed: str, why: str, obstacles: t.Mapping[str, str]) -> tuple[str, str]:
-    """The first way from the needed one upwards that nothing stands against, and why it is this one."""
-    reasons = [why]
-    for way in WAYS[WAYS.index(needed):]:
-        if way not in obstacles:
-            return way, "; ".join(reasons)
-        reasons.append(f"{way} is out of the question: {obstacles[way]}")
-    raise TransactionalError("nothing brings the default snapshot into effect: " + "; ".join(reasons))
+    """The first way from the needed one upwards that nothing stands against, and why it is this one.
+
+    Nothing ever stands against a full reboot.
+    """
+    ways = WAYS[WAYS.index(needed):]
+    chosen = next(way for way in ways if way not in obstacles)
+    passed = [f"{way} is out of the question: {obstacles[way]}" for way in ways[:ways.index(chosen)]]
+    return chosen, "; ".join([why] + passed)
 
 
 def _packages_with_hint(old: str, new: str) -> list[str]:
@@ -166,7 +167,7 @@ def find_obstacles(engine: Engine, default: int) -> dict[str, str]:
     return found
 
 
-def decide(engine: Engine, method: str, force: bool, may_reboot: bool) -> tuple[str, str]:
+def decide(engine: Engine, method: str, force: bool) -> tuple[str, str]:
     """The way to go, and why; an error if the way that was asked for is closed."""
     host = engine.host
     default = host.default()
@@ -179,25 +180,23 @@ def decide(engine: Engine, method: str, force: bool, may_reboot: bool) -> tuple[
         raise TransactionalError(f"a transaction is open: {transaction.describe()}; close or abort it first",
                                  holder=transaction.details)
     obstacles = find_obstacles(engine, default)
-    if not may_reboot:
-        obstacles[REBOOT] = obstacles[SOFT_REBOOT] = "it would be the controller that reboots"
     if method != "auto":
         if method in obstacles:
             raise TransactionalError(f"{method} is out of the question: {obstacles[method]}; "
                                      "use method: auto or reboot")
         return method, "it was asked for"
     if default == host.current:
-        return least(REBOOT, "it is forced, with nothing pending", obstacles)
+        return REBOOT, "it is forced, with nothing pending"
     if not transactional_update.allows_soft_reboot():
         obstacles.setdefault(SOFT_REBOOT, "REBOOT_ALLOW_SOFT_REBOOT in the host's tukit.conf forbids it")
     return least(*need(find_change(host, default)), obstacles)
 
 
-def activate(engine: Engine, method: str, force: bool, may_reboot: bool, check_mode: bool) -> dict:
+def activate(engine: Engine, method: str, force: bool, check_mode: bool) -> dict:
     """Do what is done on the host: all of an ``apply``, and what comes before the command for the other ways."""
     host = engine.host
     default = host.default()
-    way, reason = decide(engine, method, force, may_reboot)
+    way, reason = decide(engine, method, force)
     result = {"changed": way != NONE, "method": way, "reason": reason, "snapshot": default,
               "snapshot_before": host.current, "pending": default != host.current, "rebooted": False, "elapsed": 0}
     if way == NONE or check_mode:

@@ -85,7 +85,7 @@ attributes:
   platform:
     platforms: posix
 notes:
-  - Over a connection to the controller itself, V(reboot) and V(soft_reboot) are refused.
+  - Over a connection to the controller itself, V(reboot) and V(soft_reboot) are refused, V(auto) if it comes to them.
 seealso:
   - module: ansible.builtin.reboot
   - module: microos.transactional.rollback
@@ -173,13 +173,12 @@ def main():
             "test_command": {"type": "str", "default": "whoami"},
             "reboot_command": {"type": "str"},
             "engine": _module.ENGINE_ARGUMENT,
-            "_may_reboot": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
     wanted = module.params
     _module.run(module, lambda host: activate(choose_engine(host, wanted["engine"]), wanted["method"], wanted["force"],
-                                              wanted["_may_reboot"], module.check_mode))
+                                              module.check_mode))
 
 
 if __name__ == "__main__":

@@ -141,13 +141,6 @@ def test_the_host_forbids_soft_reboots_that_nobody_asked_for(pending, files):
     assert pending.module("reboot", method="soft_reboot", _check=True)["method"] == "soft_reboot"
 
 
-def test_the_controller_is_not_rebooted(pending, files):
-    files(MARKER, "reboot")
-    result = auto(pending, _may_reboot=False)
-    assert result["failed"]
-    assert "reboot is out of the question: it would be the controller that reboots" in result["msg"]
-
-
 def test_refused_while_a_transaction_is_open(pending, files):
     details = {"id": "an-id", "snapshot": 7, "description": "work", "since": "2026-01-01T00:00:00Z"}
     files(RUN / "an-id", "")

@@ -54,6 +54,7 @@ def reboot(monkeypatch):
 
         def execute(module_name, module_args, task_vars):
             action.calls.append((module_name.rsplit(".", 1)[1], module_args))
+            run.check_modes.append(action._task.check_mode)
             assert getattr(action._connection, "is_outside", True)
             return left.pop(0)
 
@@ -63,7 +64,7 @@ def reboot(monkeypatch):
         return action.run(None, {})
 
     monkeypatch.setattr(CoreReboot, "run", core)
-    run.calls = action.calls
+    run.calls, run.check_modes = action.calls, []
     return run
 
 
@@ -77,7 +78,7 @@ def test_the_intended_snapshot_came_up(reboot, method, command):
     result = reboot(dict(DECIDED, method=method), BACK, method="auto")
     assert "failed" not in result
     assert result == dict(DECIDED, **DONE, method=method, pending=False, snapshot_booted=3)
-    assert reboot.calls == [("reboot", {"method": "auto", "_may_reboot": True}), command, ("snapshot_info", {})]
+    assert reboot.calls == [("reboot", {"method": "auto"}), command, ("snapshot_info", {})]
 
 
 def test_a_command_of_the_user_is_for_a_full_reboot(reboot):
@@ -125,8 +126,14 @@ def test_the_controller_is_not_rebooted(reboot, transport):
     for arguments in ({}, {"method": "reboot"}, {"method": "soft_reboot"}):
         assert "would reboot the control node" in reboot(connection=connection, **arguments)["msg"]
     assert reboot.calls == []
-    reboot(dict(DECIDED, method="apply"), connection=connection, method="auto")
-    assert reboot.calls == [("reboot", {"method": "auto", "_may_reboot": False})]
+    asked = ("reboot", {"method": "auto"})
+    # asked once in check mode, before anything is prepared
+    assert reboot(dict(DECIDED, method="soft_reboot"), connection=connection, method="auto")["failed"]
+    assert reboot.calls == [asked]
+    applied = dict(DECIDED, method="apply")
+    assert reboot(applied, applied, connection=connection, method="auto") == applied
+    assert reboot.calls == [asked, asked, asked]
+    assert reboot.check_modes == [True, True, False]
 
 
 def test_it_goes_past_the_door(reboot):

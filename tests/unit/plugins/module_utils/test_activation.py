@@ -55,11 +55,6 @@ def test_the_least_way_that_is_open(needed, obstacles, way, why):
     assert _activation.least(needed, "why", obstacles) == (way, why)
 
 
-def test_no_way_is_open():
-    with pytest.raises(TransactionalError, match="why; reboot is out of the question: the controller"):
-        _activation.least(REBOOT, "why", {REBOOT: "the controller"})
-
-
 def test_what_only_a_boot_brings_in():
     paths = ["/boot/initrd-6.12", "/usr/lib/modules/6.13", "/usr/lib/modules-load.d/a.conf", "/usr/lib/firmware/x.bin",
              "/etc/kernel/cmdline", "/etc/kernels", "/usr/bin/bash"]
