@@ -68,13 +68,13 @@ class RunTransaction:
         """
         mine = _resident.load(self.key)
         if mine and mine.alive() and (check_mode or not mine.is_view):
-            return self._told(mine)
+            return dict(self._told(mine), opened=False)
         if mine:
             mine.release()
         details = dict(details, engine=self._engine.name, keep_failed=keep_failed, description=description,
                        since=time.strftime(SINCE, time.gmtime()))
         if check_mode:
-            return self._told(self._open_view(self._number(base), details, idle_timeout))
+            return dict(self._told(self._open_view(self._number(base), details, idle_timeout)), opened=True)
         other = _resident.load(_resident.OPEN)
         if other and other.details["id"] == replace:
             other.release()
@@ -117,7 +117,7 @@ class RunTransaction:
                          hold) as transaction:
             transaction.leave_open()
         self._tell_recovered(transaction)
-        return self._told(_resident.load(self.key))
+        return dict(self._told(_resident.load(self.key)), opened=True)
 
     def _tell_recovered(self, transaction: Transaction) -> None:
         if transaction.recovered:

@@ -154,6 +154,10 @@ base:
   type: int
   returned: with O(state) V(open) or V(closed)
   sample: 1
+opened:
+  description: Whether it was opened now; false if this run had it open already.
+  type: bool
+  returned: with O(state=open)
 engine:
   description: The engine that was used.
   type: str
