@@ -154,6 +154,8 @@ class InsideConnection:
         if self._is_outside or not cmd:
             return self._stock_build(cmd, shell)
         user = user or self.become.get_option("become_user") or "root"
+        if shell.executable and shell.executable != "/bin/sh":
+            cmd = shlex.join([shell.executable, "-c", cmd])
         with replaced(self.become, become_user="root"):
             return self._stock_build(self._enter(cmd, user), shell)
 
