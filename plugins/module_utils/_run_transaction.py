@@ -66,20 +66,20 @@ class RunTransaction:
 
         ``replace`` is the id of a transaction whose run is known to be over.
         """
-        mine = _resident.load(self.key)
-        if mine and mine.alive() and (check_mode or not mine.is_view):
-            return dict(self._told(mine), opened=False)
-        if mine:
-            mine.release()
         details = dict(details, engine=self._engine.name, keep_failed=keep_failed, description=description,
                        since=time.strftime(SINCE, time.gmtime()))
-        if check_mode:
-            return dict(self._told(self._open_view(self._number(base), details, idle_timeout)), opened=True)
         other = _resident.load(_resident.OPEN)
         if other and other.details["id"] == replace:
             other.release()
         deadline = time.monotonic() + wait
         while True:
+            mine = _resident.load(self.key)
+            if mine and mine.alive() and (check_mode or not mine.is_view):
+                return dict(self._told(mine), opened=False)
+            if mine and mine.is_view:
+                mine.release()
+            if check_mode:
+                return self._open_view(self._number(base), details, idle_timeout)
             try:
                 return self._open(self._number(base), description, details, keep_failed, idle_timeout)
             except Busy:
@@ -95,12 +95,12 @@ class RunTransaction:
                                      "'default' or 'current'")
         return int(base)
 
-    def _open_view(self, base: int, details: dict, idle_timeout: int) -> _resident.Resident:
-        _resident.forget_dead()
+    def _open_view(self, base: int, details: dict, idle_timeout: int) -> dict:
         details.update(id=f"view-of-{base}-{self.key}", snapshot=base, base=base, view=True)
         view = _resident.Resident(self.key, details)
         steps = read_only(snapper.path_of(base), self.host.mount_points, keep_cache=False)
-        return view.start(holder_argv(snapper.path_of(base), steps, view.stay(idle_timeout)))
+        view.start(holder_argv(snapper.path_of(base), steps, view.stay(idle_timeout)))
+        return dict(self._told(view), opened=True)
 
     def _open(self, base: int, description: str, details: dict, keep_failed: bool, idle_timeout: int) -> dict:
         def hold(transaction: Transaction) -> _resident.Resident:

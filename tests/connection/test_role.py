@@ -118,7 +118,7 @@ def test_check_mode_predicts_and_leaves_no_trace(controller, host, role):
 def test_the_failure_of_one_host_aborts_all_where_that_is_wanted(controller, host, role):
     write("tasks/one.yml", [file("converged"), {"ansible.builtin.command": "false",
                                                 "when": "inventory_hostname == 'sudo'"}, file("never")])
-    returncode, out = controller.run([role("root:sudo", tasks="one.yml", keywords={"any_errors_fatal": True})])
+    returncode, out = controller.run([role("root:sudo", tasks="one.yml", wait=60, keywords={"any_errors_fatal": True})])
     assert returncode == 2
     assert host.snapshots() == [1] and is_clean(host)
 
