@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,6 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-PORT = 2222
 PASSWORD = "secret with 'quotes'"
 STATE = Path("/run/microos-transactional")
 
@@ -39,8 +39,11 @@ class Controller:
 
     def __init__(self, directory):
         self.directory = directory
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
         self.inventory = {"all": {"hosts": {
-            name: {"ansible_host": "127.0.0.1", "ansible_port": PORT, "ansible_user": user, "login": user,
+            name: {"ansible_host": "127.0.0.1", "ansible_port": self.port, "ansible_user": user, "login": user,
                    "ansible_pipelining": pipelining, "root_password": PASSWORD, **variables}
             for name, (user, pipelining, variables) in WAYS.items()}}}
 
@@ -58,8 +61,9 @@ class Controller:
             env=dict(os.environ, ANSIBLE_HOME=str(home), ANSIBLE_SSH_CONTROL_PATH_DIR=str(home / "cp"),
                      # nobody but the controller itself shall use this
                      ANSIBLE_REMOTE_TEMP=str(home / "remote"), ANSIBLE_FORKS="8", LANG="C.UTF-8",
-                     ANSIBLE_HOST_KEY_CHECKING="False", ANSIBLE_PRIVATE_KEY_FILE=str(self.directory / "key"),
-                     **environment))
+                     ANSIBLE_HOST_KEY_CHECKING="False",
+                     ANSIBLE_SSH_EXTRA_ARGS=f"-o UserKnownHostsFile={home}/known_hosts",
+                     ANSIBLE_PRIVATE_KEY_FILE=str(self.directory / "key"), **environment))
 
     def run(self, play, **kwargs):
         """Run a playbook to its end; exit status and output."""
@@ -100,15 +104,31 @@ def controller():
     for name in ("key", "hostkey"):
         check("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name))
     (directory / "key").chmod(0o600)
-    check("/usr/sbin/sshd", "-f", "/dev/null", "-h", str(directory / "hostkey"), "-p", str(PORT),
-          "-o", "ListenAddress=127.0.0.1", "-o", "UsePAM=no", "-o", "MaxStartups=100",
-          "-o", f"AuthorizedKeysFile={directory}/key.pub", "-o", "StrictModes=no",
-          "-o", "Subsystem=sftp internal-sftp", "-o", "PidFile=none")
-    return Controller(directory)
+    controller = Controller(directory)
+    # in the foreground, as it would listen some time after going to the background
+    log = directory / "sshd.log"
+    sshd = subprocess.Popen([
+        "/usr/sbin/sshd", "-D", "-E", str(log), "-f", "/dev/null", "-h", str(directory / "hostkey"),
+        "-p", str(controller.port), "-o", "ListenAddress=127.0.0.1", "-o", "UsePAM=no", "-o", "MaxStartups=100",
+        "-o", f"AuthorizedKeysFile={directory}/key.pub", "-o", "StrictModes=no", "-o", "Subsystem=sftp internal-sftp",
+        "-o", "PidFile=none"])
+    wait_for(lambda: log.exists() and "Server listening" in log.read_text())
+    yield controller
+    sshd.terminate()
+    sshd.wait()
+
+
+def wait_for(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
 
 
 class Host:
     """What is seen on the host itself."""
+
+    wait_for = staticmethod(wait_for)
 
     def snapshots(self):
         return sorted(int(name) for name in os.listdir("/.snapshots") if name.isdigit())
@@ -119,12 +139,6 @@ class Host:
 
     def holder(self):
         return int((STATE / "open").read_text().split()[0])
-
-    def wait_for(self, condition, seconds=30):
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, "it did not happen in time"
-            time.sleep(0.05)
 
     def traces(self):
         """What tasks may have left on the running system."""

@@ -205,3 +205,27 @@ def test_the_next_run_takes_over_from_a_killed_controller(controller, host, role
     out = controller.check([role(tasks="converge.yml")])
     assert "deleted what an interrupted run had left: snapshot 2" in out
     assert len(host.snapshots()) == 2 and is_clean(host)
+
+
+def test_packages_go_into_the_open_snapshot(controller, host, role):
+    package = {"microos.transactional.package": {"name": ["testbed-app"]}, "register": "package"}
+
+    def be_sure(*conditions):
+        return {"ansible.builtin.assert": {"that": list(conditions)}}
+    write("tasks/predict.yml", [package, be_sure("package.changed", "package.installed | length == 2")])
+    assert "changed=1" in controller.check([role(tasks="predict.yml")], arguments=("--check",))
+    assert host.snapshots() == [1] and is_clean(host)
+    write("tasks/converge.yml", [
+        package, be_sure("package.snapshot == 2",
+                         "package.installed | map(attribute='name') | sort == ['testbed-app', 'testbed-lib']"),
+        package, be_sure("not package.changed", "package.snapshot is none")])
+    controller.check([role(tasks="converge.yml")])
+    assert host.snapshots() == [1, 2] and is_clean(host)
+    assert subprocess.run(["rpm", "--root", "/.snapshots/2/snapshot", "-q", "testbed-lib"], check=False).returncode == 0
+
+
+def test_a_package_that_fails_aborts_all_of_it(controller, host, role):
+    write("tasks/converge.yml", [file("converged"), {"microos.transactional.package": {"name": "testbed-post-fails"}}])
+    returncode, out = controller.run([role(tasks="converge.yml")])
+    assert returncode == 2 and "107" in out
+    assert host.snapshots() == [1] and is_clean(host)
