@@ -12,6 +12,7 @@ import re
 import subprocess
 
 from ansible.plugins.action import ActionBase
+
 from ansible_collections.microos.transactional.plugins.plugin_utils import _run
 from ansible_collections.microos.transactional.plugins.plugin_utils._outside import outside
 
@@ -69,10 +70,10 @@ class ActionModule(ActionBase):
     def _refusal(self, arguments):
         """Why the arguments cannot be taken, before anything is done on the host."""
         if arguments.get("state") == "open" and self._connection.transport not in CONNECTIONS:
-            return (f"this task uses the connection '{self._connection.transport}', so the tasks that follow would work "
-                    f"on the running system instead of the transaction. Set 'connection: {CONNECTIONS[0]}' (or local) "
-                    "for the play or block; an ansible_connection in the inventory outweighs that and has to be removed "
-                    "or changed")
+            return (f"this task uses the connection '{self._connection.transport}', so the tasks that follow would "
+                    f"work on the running system instead of the transaction. Set 'connection: {CONNECTIONS[0]}' (or "
+                    "local) for the play or block; an ansible_connection in the inventory outweighs that and has to "
+                    "be removed or changed")
         provenance = arguments.get("provenance") or {}
         if isinstance(provenance, dict) and not all(KEY.match(str(name)) for name in provenance):
             return "the keys of 'provenance' may have letters, digits, '_', '.' and '-' only"

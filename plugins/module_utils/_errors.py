@@ -33,4 +33,5 @@ class Busy(TransactionalError):
     """Somebody else is at work on this host: waiting may help."""
 
     def __init__(self, who: str, /, **details):
-        super().__init__(f"another transaction is in progress: {who}; try again when it has ended", busy=True, **details)
+        super().__init__(f"another transaction is in progress: {who}; try again when it has ended",
+                         busy=True, **details)

@@ -32,8 +32,9 @@ LIVE_MOUNTS = ("/root", "/boot/efi", "/boot/writable", "/boot/zipl", "/boot/grub
                "/boot/grub2/arm64-efi", "/boot/grub2/powerpc-ieee1275", "/boot/grub2/s390x-emu")
 # tukit lends these to a snapshot while it works in it
 LENT = ("/var/run", "/var/spool", "/var/lib/rpm")
-# What zypper writes even for a prediction
+# What zypper writes even for a prediction, and where it may have to make that
 ZYPP_STATE = ("/var/cache/zypp", "/var/lib/zypp")
+ZYPP_WRITES = ("/var/cache", "/var/lib/zypp")
 
 
 def _bind(source: str, target: str, recursive: bool = False) -> list[list[str]]:
@@ -83,27 +84,25 @@ def read_only(root: str, mount_points: t.Container[str], keep_cache: bool) -> li
     for path, mode in (("/tmp", "1777"), ("/run", "0755"), ("/var", "0755")):
         steps.append(["mount", "-t", "tmpfs", "-o", "mode=" + mode, "tmpfs", root + path])
     steps.append(["mkdir", "-m", "1777", root + "/var/tmp"])
-    for path in bound(mount_points):
-        if path not in ZYPP_STATE:
-            steps.append(["mkdir", "-p", root + path])
+    for path in sorted(set(bound(mount_points)) | set(ZYPP_WRITES)):
+        steps.append(["mkdir", "-p", root + path])
+        if path not in ZYPP_WRITES:
             steps += _bind(path, root + path)
             steps.append(["mount", "-o", "remount,bind,ro", root + path])
-    for path in ZYPP_STATE:
-        if not os.path.isdir(path):
-            continue
-        steps.append(["mkdir", "-p", root + path])
-        if keep_cache:
-            steps += _bind(path, root + path)
-        else:
+        elif os.path.isdir(path):
             layers = root + "/tmp/overlay" + path
             steps.append(["mkdir", "-p", layers + "/upper", layers + "/work"])
             options = f"lowerdir={path},upperdir={layers}/upper,workdir={layers}/work"
             steps.append(["mount", "-t", "overlay", "-o", options, "overlay", root + path])
+    if keep_cache:
+        for path in ZYPP_STATE:
+            if os.path.isdir(path):
+                steps += _bind(path, root + path)
     return steps + _resolver(root)
 
 
 def holder_argv(root: str, steps: t.Sequence[t.Sequence[str]], stay: t.Sequence[str]) -> list[str]:
-    """One command that makes a private mount namespace, runs ``steps`` in it, and ``stay`` with ``root`` as its root."""
+    """One command that makes a private mount namespace, runs ``steps`` in it, and ``stay`` in ``root``."""
     script = "\n".join(["set -e"] + [shlex.join(step) for step in steps]
                        + [f"exec chroot {shlex.quote(root)} {shlex.join(stay)}"])
     return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.microos.transactional.plugins.module_utils import _resident
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
 from ansible_collections.microos.transactional.plugins.module_utils._namespace import read_only_view
@@ -66,13 +67,16 @@ class Packages:
         self._host = host
         self._engine = choose_engine(host, engine)
         self._keep_failed = keep_failed
-        self._default = host.default()
+        # inside of a transaction the work is done there, and its end is not the business of this task
+        self._inside = _resident.inside() is not None
+        self._default = host.booted if self._inside else host.default()
         self.result = dict(
             {key: [] for key in zypper.SUMMARY.values()}, changed=False, engine=self._engine.name,
             base=self._default, snapshot=None, pending=self._default != host.current, reboot_suggested=False)
 
     def ensure(self, check_mode: bool) -> None:
-        missing = rpm.missing(self._host.root_of(self._default), self.names, capabilities=self.state != "absent")
+        root = "/" if self._inside else self._host.root_of(self._default)
+        missing = rpm.missing(root, self.names, capabilities=self.state != "absent")
         todo = select(self.names, missing, self.state)
         if not todo:
             return
@@ -85,11 +89,18 @@ class Packages:
 
     def _predict(self, names: t.Sequence[str], keep_cache: bool) -> None:
         """Ask the solver in a view of the pending snapshot that leaves no trace."""
+        if self._inside:
+            self._report(self._zypper(command.run, names, dry_run=True))
+            return
         with read_only_view(snapper.path_of(self._default), self._host.mount_points, keep_cache) as view:
             answer = self._zypper(view.run, names, dry_run=True)
         self._report(answer)
 
     def _change(self, names: t.Sequence[str]) -> None:
+        if self._inside:
+            self._report(self._zypper(command.run, names))
+            self.result.update(snapshot=self._default, pending=True)
+            return
         description = f"package {self.state} {' '.join(names)}"
         with Transaction(self._engine, MODULE, description, self._keep_failed) as transaction:
             answer = self._zypper(transaction.run, names)

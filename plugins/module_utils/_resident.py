@@ -33,21 +33,21 @@ INSIDE = DIRECTORY + "/inside"
 # Starts what it is given, and leaves a word if that ends
 GUARD = 'echo "ended $("$@" 2>"$0.err" >"$0"; echo $?)" >>"$0"'
 # Runs inside. Everybody who enters touches the mark. Without use for the idle time, and with nobody inside, it ends.
-STAY = """
+STAY = f"""
 umask 022
-mkdir -p {directory} /tmp/.ansible_async && chmod 1777 /tmp/.ansible_async
-echo "$1 $2" >{inside} && : >{directory}/"$1" && echo $$
+mkdir -p {DIRECTORY} /tmp/.ansible_async && chmod 1777 /tmp/.ansible_async
+echo "$1 $2" >{INSIDE} && : >{DIRECTORY}/"$1" && echo $$
 [ "$3" -gt 0 ] || exec sleep infinity
 while :; do
-    : >{directory}/unused
+    : >{DIRECTORY}/unused
     sleep "$3"
-    [ {directory}/"$1" -nt {directory}/unused ] && continue
+    [ {DIRECTORY}/"$1" -nt {DIRECTORY}/unused ] && continue
     for process in /proc/[0-9]*; do
         [ "$process/root" -ef / ] && [ "$process" != "/proc/$$" ] && continue 2
     done
     exit
 done
-""".format(directory=DIRECTORY, inside=INSIDE)
+"""
 STARTING_SECONDS = 60
 ENDING_SECONDS = 10
 

@@ -20,7 +20,12 @@ from ansible_collections.microos.transactional.plugins.module_utils import _diff
 from ansible_collections.microos.transactional.plugins.module_utils._errors import Busy, TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
 from ansible_collections.microos.transactional.plugins.module_utils._namespace import (
-    LENT, PRIVATE, bound, holder_argv, read_only)
+    LENT,
+    PRIVATE,
+    bound,
+    holder_argv,
+    read_only,
+)
 from ansible_collections.microos.transactional.plugins.module_utils._tools import btrfs, mounts, rpm, snapper
 from ansible_collections.microos.transactional.plugins.module_utils._transaction import Transaction, choose_engine
 
@@ -30,6 +35,8 @@ SINCE = "%Y-%m-%dT%H:%M:%SZ"
 TRACES = ("/usr/lib/sysimage/rpm/.rpm.lock", "/usr/lib/sysimage/rpm/rpmdb.sqlite-shm",
           "/usr/lib/sysimage/rpm/rpmdb.sqlite-wal")
 TRACE_DIRECTORY = "/__pycache__"
+# Mount points that no snapshot has anything for
+ELSEWHERE = ("/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/.snapshots")
 # How long jobs may take to end before the close is refused
 GRACE_SECONDS = 5
 
@@ -42,7 +49,7 @@ def hidden(mount_table: t.Iterable[mounts.Mount], live: t.Container[str]) -> lis
     """Mount points that hide directories of a snapshot once it is booted, and that are not live in a transaction."""
     return sorted({mount.target for mount in mount_table
                    if mount.target != "/" and mounts.snapshot_number(mount) is None and mount.target not in live
-                   and not mount.target.startswith(("/proc", "/sys", "/dev", "/run", "/tmp", "/.snapshots", "/var/tmp"))})
+                   and not mount.target.startswith(ELSEWHERE)})
 
 
 def below(path: str, tops: t.Iterable[str]) -> bool:

@@ -28,7 +28,6 @@ from ansible_collections.microos.transactional.plugins.module_utils._engine.tuki
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
 from ansible_collections.microos.transactional.plugins.module_utils._lock import Lock
-from ansible_collections.microos.transactional.plugins.module_utils._namespace import Namespace
 from ansible_collections.microos.transactional.plugins.module_utils._tools import command, snapper
 
 # Keys of the userdata

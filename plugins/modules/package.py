@@ -15,6 +15,8 @@ description:
   - Installs, updates or removes any number of packages with zypper in one new snapshot, which becomes the default.
     The change takes effect at the next boot, see M(microos.transactional.reboot).
   - State is judged where it will be, in the pending snapshot if there is one, and work continues from there.
+  - Inside of a transaction, see M(microos.transactional.transaction), the packages go into its snapshot, and whoever
+    opened it makes it the default.
   - If nothing has to be done, no snapshot is made. If anything fails, the snapshot is deleted and the default stays.
 options:
   name:

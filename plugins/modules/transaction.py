@@ -17,8 +17,8 @@ description:
     Closing makes it the default snapshot, which takes effect at the next boot; aborting deletes it.
   - A transaction belongs to the run of Ansible that opened it. On a host there is one at a time, and while it is open
     C(tukit) and C(transactional-update) refuse to start there.
-  - In check mode there is a read-only view of the pending snapshot instead, which modules predict in and nothing remains
-    of.
+  - In check mode there is a read-only view of the pending snapshot instead, which modules predict in and nothing
+    remains of.
 options:
   state:
     description:
@@ -33,8 +33,8 @@ options:
     required: true
   base:
     description:
-      - The snapshot to start from, V(default), V(current) or a number. With anything but the default, what is pending is
-        left out.
+      - The snapshot to start from, V(default), V(current) or a number. With anything but the default, what is pending
+        is left out.
     type: str
     default: default
   description:
@@ -44,16 +44,16 @@ options:
     default: ''
   provenance:
     description:
-      - What else the snapshot shall record about its making, as C(ansible-KEY) in its userdata. No secrets, as everybody
-        on the host can read it.
+      - What else the snapshot shall record about its making, as C(ansible-KEY) in its userdata. No secrets, as
+        everybody on the host can read it.
       - C(play), C(user), C(controller), C(git_commit) of the playbook's directory, and C(job) of AWX are recorded by
         themselves; an empty value leaves one out.
     type: dict
     default: {}
   keep_failed:
     description:
-      - Keep the snapshot for a look when the transaction is aborted or its close fails, instead of deleting it. It never
-        becomes the default, and snapper's cleanup deletes it some day. With O(state=open) or O(state=aborted).
+      - Keep the snapshot for a look when the transaction is aborted or its close fails, instead of deleting it. It
+        never becomes the default, and snapper's cleanup deletes it some day. With O(state=open) or O(state=aborted).
     type: bool
     default: false
   wait:
@@ -63,9 +63,9 @@ options:
     default: 0
   idle_timeout:
     description:
-      - Seconds after which an open transaction that nobody enters, and in which nothing runs, may end by itself; it does
-        so after twice this time at the latest. It cannot be closed then, and the next run deletes its snapshot. So a run
-        that was cancelled does not block the host's own updates for ever. V(0) for no end.
+      - Seconds after which an open transaction that nobody enters, and in which nothing runs, may end by itself; it
+        does so after twice this time at the latest. It cannot be closed then, and the next run deletes its snapshot. So
+        a run that was cancelled does not block the host's own updates for ever. V(0) for no end.
     type: int
     default: 3600
   shadowed_writes:
@@ -169,9 +169,9 @@ pending:
   returned: with O(state) V(closed) or V(info)
 transaction:
   description:
-    - The open transaction with its C(id), C(snapshot), C(base), C(description), C(since) (UTC), C(provenance), whether it
-      is C(alive), this run's C(own), and only a C(view). With O(state=info) also what is C(running) inside. Null if there
-      is none.
+    - The open transaction with its C(id), C(snapshot), C(base), C(description), C(since) (UTC), C(provenance), whether
+      it is C(alive), this run's C(own), and only a C(view). With O(state=info) also what is C(running) inside. Null if
+      there is none.
   type: dict
   returned: with O(state) V(open), V(closed) or V(info)
 installed:
