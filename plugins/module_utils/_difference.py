@@ -16,6 +16,8 @@ import os
 import stat
 import typing as t
 
+from ansible_collections.microos.transactional.plugins.module_utils._tools.btrfs import SUBVOLUME_INODE
+
 ADDED, MODIFIED, REMOVED = "added", "modified", "removed"
 BLOCK = 1 << 20
 # path -> (inode, time of the last change in ns)
@@ -58,12 +60,15 @@ def differs(one: str, before: os.stat_result, other: str, after: os.stat_result)
 
 
 def manifest(root: str, top: str) -> Manifest:
-    """All entries below ``top`` of ``root``, for ``compare`` where the tree before goes on changing."""
+    """All entries below ``top`` of ``root``, for ``compare_since`` where the tree before goes on changing.
+
+    What lies in a subvolume below is left out: tukit keeps a copy of ``/etc`` there.
+    """
     found: Manifest = {}
     for name, about in _list(root + top).items():
         path = f"{top}/{name}"
         found[path] = (about.st_ino, about.st_ctime_ns)
-        if stat.S_ISDIR(about.st_mode):
+        if stat.S_ISDIR(about.st_mode) and about.st_ino != SUBVOLUME_INODE:
             found.update(manifest(root, path))
     return found
 
