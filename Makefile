@@ -4,6 +4,7 @@
 SHELL := /bin/bash
 CACHE := $(CURDIR)/.cache
 DIST ?= dist
+SCENARIOS := default transaction activation
 PYTHON := $(CACHE)/venv/bin/python
 COLLECTION := $(CACHE)/collections/ansible_collections/microos/transactional
 
@@ -18,7 +19,7 @@ export GIT_CONFIG_KEY_0 := safe.directory
 export GIT_CONFIG_VALUE_0 := *
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build lint sanity unit host testbed molecule test test-full demo demo-shell clean
+.PHONY: help deps build lint sanity unit host inside testbed molecule test test-full demo demo-shell clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -29,7 +30,7 @@ demo: deps ## see it work: a VM is built and booted, a package installed, rolled
 demo-shell: deps ## log in to the demo's VM and play on
 	$(PYTHON) tests/demo/demo.py --shell
 
-test: deps ## all gates: build lint unit sanity host testbed molecule
+test: deps ## all gates: build lint unit sanity host inside testbed molecule
 	@$(PYTHON) tests/gates.py
 
 test-full: test ## the same; long tests will join here
@@ -64,11 +65,16 @@ host-%: deps
 testbed: deps ## the test VMs themselves
 	pytest tests/testbed
 
+inside: inside-tukit inside-snapper ## plays inside of transactions, over a real sshd, no VM
+inside-%: deps
+	$(PYTHON) tests/host/run --engine $* tests/connection
+
 molecule: molecule-tukit molecule-snapper ## the scenarios on a VM
 molecule-%: export TESTBED_ENGINE = $*
-molecule-%: export MOLECULE_EPHEMERAL_DIRECTORY = $(TESTBED_STATE).molecule-$*
 molecule-%: deps
-	molecule test --no-command-borders
+	set -e; for scenario in $(SCENARIOS); do \
+	MOLECULE_EPHEMERAL_DIRECTORY=$(TESTBED_STATE).molecule-$*-$$scenario \
+	molecule test --no-command-borders --scenario-name $$scenario; done
 
 clean: ## remove all that was made
 	rm -rf .cache dist .ansible

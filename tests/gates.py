@@ -20,7 +20,7 @@ import tempfile
 import time
 
 # fast first
-GATES = ["build", "lint", "unit", "sanity", "host-tukit", "host-snapper", "testbed",
+GATES = ["build", "lint", "unit", "sanity", "host-tukit", "host-snapper", "inside-tukit", "inside-snapper", "testbed",
          "molecule-tukit", "molecule-snapper"]
 LANES = 2
 LIMIT = 45 * 60  # seconds for one gate: a hanging one must not hang the run
