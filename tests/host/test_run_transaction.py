@@ -231,6 +231,16 @@ def test_the_default_must_not_move(host, run):
     assert host.numbers() == [1, int(moved)] and host.default() == int(moved)
 
 
+@pytest.mark.tukit
+def test_others_are_refused_by_tukit_meanwhile(host, run):
+    run.open()
+    other = host.run("tukit", "-q", "open")
+    assert other.returncode == 1 and "Another instance of tukit is already running" in other.stderr
+    run.enter("echo x >/usr/probe")
+    assert run("closed")["changed"]
+    assert host.run("tukit", "-q", "open").returncode == 0
+
+
 def test_a_chosen_base(host, run):
     run.open()
     run.enter("echo x >/usr/probe")
@@ -272,9 +282,17 @@ def test_writes_that_would_be_hidden_are_refused(host, run):
         os.unlink("/opt/live")
 
 
+def files():
+    """Every file of the host with the time of its last change, but what the test itself and the kernel write."""
+    return {path: (about.st_ino, about.st_ctime_ns)
+            for top in ("/etc", "/usr", "/var", "/root", "/home", "/opt", "/srv", "/boot", "/.snapshots")
+            for directory, _names, names in os.walk(top)
+            for path, about in [(f"{directory}/{name}", os.lstat(f"{directory}/{name}")) for name in [".", *names]]}
+
+
 def test_check_mode_leaves_no_trace(host, run, other):
     other.open()
-    before = host.state()
+    before, files_before = host.state(), files()
     opened = run.open(_check=True)
     assert (opened["snapshot"], opened["transaction"]["view"]) == (None, True), opened
     assert run.enter("echo x >/etc/probe").returncode != 0
@@ -284,5 +302,6 @@ def test_check_mode_leaves_no_trace(host, run, other):
     closed = run("closed", _check=True)
     assert not closed["changed"] and closed["files"] == [], closed
     assert host.state() == before
+    assert files() == files_before
     assert run("info")["transaction"]["own"] is False
     other("aborted")
