@@ -1,0 +1,406 @@
+# Copyright: (c) 2026, the microos.transactional contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Disturbs a play in a transaction on a real VM in every way that is promised to be survived, and prints a table.
+
+    python tests/faults/faults.py --engine tukit|snapper [--cuts N] [--faults NAME ...] [--seed N]
+
+Each row is one fault: the VM goes back to the same state, ``play.yml`` starts, the fault happens. Then must hold:
+
+* the host boots if it went down; the root that runs, and the default, is entirely old or entirely new: every file of
+  ``/usr`` and ``/etc`` by name, kind, mode and size, by content what the play writes, the packages and their files
+* work never reaches the running root, and the file system has no errors
+* the same play, run again, succeeds; then the default is entirely new, and no snapshot, subvolume, boot entry or
+  process is left over; run once more, it changes nothing (not for each fault: ``--again all``)
+
+Power cuts: QEMU is killed at a moment that the seed chooses, out of five phases: before the open, open, work, close,
+and after the close. Opening, closing and what follows get more than their share of time. What the guest has written
+without flushing is lost at least in part: QEMU keeps the map of newly used parts of the disk in its memory until the
+guest flushes, and after a saved state every write needs a new part. What is not covered: a disk that lies about
+flushes, or that tears a sector.
+
+The phases are measured by an undisturbed run first, which also tells what entirely new is. A failed row is followed by
+what was found; ``--logs DIR`` keeps what the plays said. The VM is stopped at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from subject import Play, Subject, vm
+
+# The order gives each number of cuts a fair share: of nine, three hit the close and two what follows
+PHASES = ("close", "after", "open", "work", "close", "after", "close", "open", "before")
+AFTER_SECONDS = 8  # what was written last may reach the disk only later
+LOST_SECONDS = 60  # for a play to notice that its host is gone
+HEADS = ("fault", "the play said", "boots", "root", "default", "left: then, after next", "next run", "s", "")
+WIDTHS = (26, 34, 6, 5, 8, 23, 14, 5, 6)
+
+# Kills whoever holds the lock of the collection's modules, some time after it was taken
+KILL_MODULE = """
+import os, signal, sys, time
+wanted = os.path.realpath("/run/microos-transactional.lock")
+deadline = time.monotonic() + 60
+while time.monotonic() < deadline:
+    for line in open("/proc/locks"):
+        fields = line.split()
+        if fields[1] == "FLOCK" and os.path.exists(wanted) and fields[5].endswith(f":{os.stat(wanted).st_ino}"):
+            time.sleep(float(sys.argv[1]))
+            os.kill(int(fields[4]), signal.SIGKILL)
+            sys.exit(print("killed"))
+    time.sleep(0.02)
+sys.exit("nobody took the lock")
+"""
+# Waits until the pause inside has begun
+PAUSED = "for i in $(seq 600); do pgrep -f '^sleep (20|600)$' && exit; sleep 0.2; done; exit 1"
+
+
+class Wrong(Exception):
+    """A promise that was not kept, or a fault that did not happen as meant."""
+
+
+class Trial:
+    """One fault: from the old state to the judgement."""
+
+    def __init__(self, subject: Subject, reference: Reference, name: str, chance: random.Random):
+        self.subject = subject
+        self.reference = reference
+        self.name = name
+        self.chance = chance
+        self.wrong: list[str] = []
+        self.cells = dict.fromkeys(HEADS, "-")
+        self.cells["fault"] = name
+        self.plays: list[Play] = []
+        self.closed = False  # whether the play said so
+
+    def play(self, name: str = "play.yml", **variables) -> Play:
+        self.plays.append(self.subject.play(name, **variables))
+        return self.plays[-1]
+
+    def expect(self, holds: bool, text: str) -> None:
+        if not holds:
+            self.wrong.append(text)
+
+    # --- judgement -----------------------------------------------------------------------------------------------
+
+    def run(self, fault, again: bool) -> None:
+        start = time.monotonic()
+        try:
+            self.subject.restore()
+            play = fault(self)
+            play.end()
+            self.cells["the play said"] = play.verdict()
+            self.closed = play.closed
+            self._look()
+            self._next_run(again)
+        except (Wrong, vm.TestbedError, subprocess.TimeoutExpired) as error:
+            self.wrong.append(str(error))
+        finally:
+            for play in self.plays:
+                play.end(0)
+        self.cells["s"] = f"{time.monotonic() - start:.0f}"
+        self.cells[""] = "FAILED" if self.wrong else "passed"
+
+    def _look(self) -> None:
+        seen = self.subject.look("scrub")
+        rebooted = seen["boot"] != self.reference.boot
+        self.cells["boots"] = "yes" if rebooted else "-"
+        root, default = (self._age(seen, number) for number in (seen["booted"], seen["default"]))
+        self.cells["root"], self.cells["default"] = root, default
+        self.expect(not seen["errors"], f"btrfs: {seen['errors']}")
+        self.expect(rebooted or root == "old", "the running root was changed")
+        self.expect(seen["default"] in seen["entries"], "the default has no boot entry")
+        if rebooted and seen["booted"] != seen["default"]:
+            self.cells["default"] += " not booted"
+            self.wrong.append(f"snapshot {seen['booted']} was booted, but the default is {seen['default']}")
+        if self.closed:
+            self.expect(default == "new", f"the close was reported, but the default is {default}")
+        self.cells["left: then, after next"] = str(self.reference.left(seen))
+
+    def _age(self, seen: dict, number: int) -> str:
+        """Whether a snapshot is entirely old or entirely new."""
+        tree = seen["trees"][number]
+        for name, known in (("old", self.reference.old), ("new", self.reference.new)):
+            if tree == known:
+                return name
+        self.wrong.append(f"snapshot {number} is neither old nor new: {difference(self.reference.old, tree)}; "
+                          f"against new: {difference(self.reference.new, tree)}")
+        return "MIXED"
+
+    def _next_run(self, again: bool) -> None:
+        play = self.play()
+        play.end()
+        self.cells["next run"] = play.verdict()
+        if not play.succeeded:
+            raise Wrong(f"the next run failed: {play.error()}\n{play.tail()}")
+        seen = self.subject.look()
+        self.expect(self._age(seen, seen["default"]) == "new", "the next run's default is not new")
+        self.expect(seen["default"] in seen["entries"], "the next run's default has no boot entry")
+        left = self.reference.left(seen)
+        self.cells["left: then, after next"] += f", {left}"
+        self.expect(str(left) == "none", f"left over after the next run: {left}")
+        if again:
+            third = self.play()
+            third.end()
+            self.expect(third.succeeded and third.changed == 0, f"run once more it said: {third.verdict()}")
+            self.cells["next run"] += " =" if third.changed == 0 else " !"
+
+
+class Left:
+    """What should not be there."""
+
+    def __init__(self, seen: dict, wanted: set[int]):
+        self.parts = [(name, sorted(set(seen[key]) - wanted)) for name, key in (
+            ("", "snapshots"), ("dir ", "directories"), ("subvol ", "subvolumes"), ("entry ", "entries"))]
+        self.parts += [("held ", [name for name in seen["held"] if "." not in name and name != "open"])]
+        self.parts += [("open ", sorted(set(seen["open"]) & wanted))]
+
+    def __str__(self) -> str:
+        snapshots = set(self.parts[0][1])
+        told = [f"{name}{number}" for name, numbers in self.parts for number in numbers
+                if not (name in ("dir ", "subvol ") and number in snapshots)]
+        return " ".join(told) or "none"
+
+
+class Reference:
+    """An undisturbed run: what is old, what is new, and how long the phases take."""
+
+    def __init__(self, subject: Subject):
+        seen = subject.look()
+        self.boot = seen["boot"]
+        self.base = seen["booted"]
+        self.old = seen["trees"][self.base]
+        play = subject.play()
+        play.end()
+        if not play.succeeded:
+            raise vm.TestbedError(f"the undisturbed run failed: {play.error()}\n{play.tail()}")
+        begun = play.seconds
+        self.seconds = {"before": begun["Open"], "open": begun["Many files"] - begun["Open"],
+                        "work": begun["Close"] - begun["Many files"], "close": play.duration - begun["Close"],
+                        "after": AFTER_SECONDS}
+        seen = subject.look()
+        self.new = seen["trees"][seen["default"]]
+        if self.old == self.new or self.new["verified"]:
+            raise vm.TestbedError(f"the undisturbed run did not do what it should: {difference(self.old, self.new)}")
+        if seen["trees"][self.base] != self.old:
+            raise vm.TestbedError("the undisturbed run changed the running root: "
+                                  + difference(self.old, seen["trees"][self.base]))
+
+    def left(self, seen: dict) -> Left:
+        return Left(seen, {self.base, seen["booted"], seen["default"]})
+
+
+def difference(one: dict, other: dict) -> str:
+    lines = [other["verified"]] if other["verified"] else []
+    lines += [f"-{line}" for line in sorted(set(one["files"]) - set(other["files"]))]
+    lines += [f"+{line}" for line in sorted(set(other["files"]) - set(one["files"]))]
+    lines += [f"content of {path}" for path in sorted(set(one["digests"]) & set(other["digests"]))
+              if one["digests"][path] != other["digests"][path]]
+    lines += [f"package {name}" for name in sorted(set(one["packages"]) ^ set(other["packages"]))]
+    return "; ".join(lines[:6]) + (f" and {len(lines) - 6} more" if len(lines) > 6 else "")
+
+
+# --- the faults --------------------------------------------------------------------------------------------------
+
+def power_cut(phase: str, share: float):
+    def fault(trial: Trial) -> Play:
+        play = trial.play()
+        task = {"open": "Open", "work": "Many files", "close": "Close"}.get(phase)
+        if task:
+            play.wait_for(task)
+        elif phase == "after":
+            play.wait()
+        time.sleep(share * trial.reference.seconds[phase])
+        trial.subject.cut()
+        play.end(LOST_SECONDS)
+        trial.subject.boot()
+        return play
+    return fault
+
+
+def controller_killed(trial: Trial) -> Play:
+    """In the middle of a task inside; the next run replaces the abandoned transaction at once."""
+    play = trial.play(pause_inside=600)
+    trial.subject.run(PAUSED)
+    play.kill()
+    return play
+
+
+def connection_killed(trial: Trial) -> Play:
+    """The ssh of the controller, in the middle of a task inside."""
+    play = trial.play(pause_inside=20)
+    trial.subject.run(PAUSED)
+    if not play.masters():
+        raise Wrong("there is no shared connection to kill")
+    play.kill_masters()
+    return play
+
+
+def session_killed(trial: Trial) -> Play:
+    """The sshd of the host, in the middle of a task inside."""
+    play = trial.play(pause_inside=20)
+    trial.subject.run(PAUSED)
+    trial.subject.run("pkill -KILL sshd-session", may_fail=True)
+    return play
+
+
+def lost_holder(command: str):
+    def fault(trial: Trial) -> Play:
+        play = trial.play(pause_between=8)
+        play.wait_for("Nothing runs inside")
+        trial.subject.run(command)
+        play.end()
+        trial.expect(not play.succeeded, "the play succeeded without its transaction")
+        told = play.error()
+        trial.expect("Nothing was done on the running system" in told, f"it did not fail closed: {told}")
+        return play
+    return fault
+
+
+def snapperd_killed(task: str):
+    def fault(trial: Trial) -> Play:
+        play = trial.play()
+        play.wait_for(task)
+        trial.subject.run("for i in $(seq 40); do pkill -KILL -x snapperd; sleep 0.2; done; true")
+        return play
+    return fault
+
+
+def module_killed(task: str):
+    def fault(trial: Trial) -> Play:
+        play = trial.play()
+        play.wait_for(task)
+        seconds = trial.chance.uniform(0, trial.reference.seconds[task.lower()] / 2)
+        trial.subject.python(KILL_MODULE, f"{seconds:.2f}")
+        play.end()
+        trial.expect(not play.succeeded, "the play succeeded without its module")
+        return play
+    return fault
+
+
+def disk_full(trial: Trial) -> Play:
+    """The error is the task's own, the abort works, and the host is as before."""
+    play = trial.play(pause_between=20)
+    play.wait_for("Nothing runs inside")
+    trial.subject.run("""
+        read -r _ _ number </run/microos-transactional/open; cd /.snapshots/$number/snapshot/usr/share
+        for size in 1024M 64M 4M 256K 4K; do
+            i=0; while fallocate -l $size fill-$size-$i; do i=$((i + 1)); done 2>/dev/null
+        done; sync; true""")
+    play.end()
+    trial.expect("No space left" in play.error(), f"the error is not the task's own: {play.error()}")
+    abort = trial.play("abort.yml")
+    abort.end()
+    trial.expect(abort.succeeded, f"the abort failed: {abort.error()}")
+    left = trial.reference.left(trial.subject.look())
+    trial.expect(str(left) == "none", f"left over after the abort: {left}")
+    return play
+
+
+def rebooted(trial: Trial) -> Play:
+    """From outside, in the middle of a task inside."""
+    play = trial.play(pause_inside=600)
+    trial.subject.run(PAUSED)
+    trial.subject.run("systemctl reboot", may_fail=True)
+    play.end()
+    trial.expect(not play.succeeded, "the play succeeded although the host was rebooted")
+    deadline = time.monotonic() + vm.BOOT_TIMEOUT
+    while time.monotonic() < deadline:
+        trial.subject.up()
+        if trial.subject.run("cat /proc/sys/kernel/random/boot_id", may_fail=True) not in ("", trial.reference.boot):
+            return play
+        time.sleep(1)
+    raise Wrong("the host did not reboot")
+
+
+HOLDER = "read -r pid _ </run/microos-transactional/open; kill -KILL $pid"
+FAULTS = {
+    "controller-killed": controller_killed,
+    "connection-killed": connection_killed,
+    "session-killed": session_killed,
+    "holder-killed": lost_holder(HOLDER),
+    "tukit-killed": lost_holder("pkill -KILL -x tukit"),
+    "unit-stopped": lost_holder("systemctl stop 'microos-transactional-*.service'"),
+    "snapperd-killed-open": snapperd_killed("Open"),
+    "snapperd-killed-close": snapperd_killed("Close"),
+    "module-killed-open": module_killed("Open"),
+    "module-killed-close": module_killed("Close"),
+    "disk-full": disk_full,
+    "rebooted": rebooted,
+}
+
+
+def cuts(count: int, chance: random.Random) -> list[tuple[str, object]]:
+    """Moments that are spread over the phases, and over each phase."""
+    phases = [PHASES[index % len(PHASES)] for index in range(count)]
+    totals, seen, moments = collections.Counter(phases), collections.Counter(), []
+    for phase in phases:
+        share = (seen[phase] + chance.random()) / totals[phase]
+        seen[phase] += 1
+        moments.append((f"power cut, {phase} {share:4.0%}", power_cut(phase, share)))
+    return moments
+
+
+def row(cells) -> str:
+    return " ".join(str(cell)[:width].ljust(width) for cell, width in zip(cells, WIDTHS, strict=True)).rstrip()
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engine", choices=["tukit", "snapper"], default="tukit", help="which guest (default: tukit)")
+    parser.add_argument("--seed", type=int, default=random.randrange(10000), help="for the same moments again")
+    parser.add_argument("--cuts", type=int, default=3, metavar="N", help="power cuts (default: 3)")
+    parser.add_argument("--faults", nargs="*", metavar="NAME", choices=[*FAULTS, "all"], default=["all"],
+                        help=f"other faults: all (default), or {', '.join(FAULTS)}; none without a name")
+    parser.add_argument("--again", choices=["last", "all"], default="last",
+                        help="after which faults the play runs a third time (default: the last one)")
+    parser.add_argument("--logs", type=Path, metavar="DIR", help="keep what the plays said there")
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    start = time.monotonic()
+    chance = random.Random(options.seed)
+    names = list(FAULTS) if "all" in options.faults else options.faults
+    todo = cuts(options.cuts, chance)
+    todo += [(name, FAULTS[name]) for name in names if name != "tukit-killed" or options.engine == "tukit"]
+    failed = 0
+    with tempfile.TemporaryDirectory(prefix="faults-") as directory:
+        logs = options.logs or Path(directory)
+        logs.mkdir(parents=True, exist_ok=True)
+        subject = Subject(options.engine, logs)
+        try:
+            subject.start()
+            reference = Reference(subject)
+            phases = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in reference.seconds.items())
+            print(f"engine {options.engine}, seed {options.seed}; phases: {phases}\n\n{row(HEADS)}", flush=True)
+            for index, (name, fault) in enumerate(todo):
+                trial = Trial(subject, reference, name, chance)
+                trial.run(fault, options.again == "all" or index == len(todo) - 1)
+                print(row(trial.cells.values()), flush=True)
+                for text in trial.wrong:
+                    print(re.sub("(?m)^", "    ", text), flush=True)
+                failed += bool(trial.wrong)
+        finally:
+            subject.stop()
+    print(f"\n{len(todo) - failed} passed, {failed} failed in {time.monotonic() - start:.1f}s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (vm.TestbedError, subprocess.CalledProcessError) as error:
+        sys.exit(f"faults: {error}")
