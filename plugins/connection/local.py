@@ -19,6 +19,8 @@ extends_documentation_fragment:
   - connection_pipelining
   - microos.transactional._connection
   - microos.transactional._connection.local
+notes:
+  - The user who runs Ansible, and C(become_user), must exist in the transaction too.
 """
 
 import os

@@ -20,6 +20,9 @@ extends_documentation_fragment:
   - microos.transactional._connection.ssh
 notes:
   - Pipelining saves several round trips for each task, and the transfer of the module.
+  - Files are sent as commands are. What concerns C(sftp) and C(scp) matters for the tasks of this collection alone, which
+    work on the host itself.
+  - The user who logs in, and C(become_user), must exist in the transaction too.
 """
 
 from ansible.plugins.connection.ssh import Connection as SshConnection

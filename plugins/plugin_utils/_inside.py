@@ -111,7 +111,7 @@ class InsideConnection:
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self._is_outside = False
-        self._nonce = uuid.uuid4().hex  # in every command that enters, and in every refusal
+        self._nonce = None  # of the command that was built last, and has not been sent
         self._action = ""
         self._login = None
         stock_option = self._shell.get_option
@@ -189,6 +189,7 @@ class InsideConnection:
     def _enter(self, command, user):
         """What root has to run on the host so that ``user`` runs ``command`` inside."""
         name = "open" if self.get_option("join") else _run.key(_run.identity())
+        self._nonce = uuid.uuid4().hex
         return shlex.join(["/bin/sh", "-c", OUTSIDE, "sh", f"{DIRECTORY}/{name}", self._nonce, INSIDE, user,
                            AT_HOME + command])
 
@@ -196,24 +197,26 @@ class InsideConnection:
         if self._is_outside:
             return super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
         cmd = to_text(cmd)
-        # built by the become plugin; core may have wrapped it once more
-        if self._nonce in cmd:
-            return self._unless_refused(super().exec_command(cmd, in_data=in_data, sudoable=sudoable))
+        # built by the become plugin; core may have quoted it once more
+        if self._nonce and self._nonce in cmd:
+            return self._send(cmd, in_data, sudoable)
         login = self._login_user()
         if login == "root":
-            cmd = self._enter(cmd, login)
-            return self._unless_refused(super().exec_command(cmd, in_data=in_data, sudoable=sudoable))
+            return self._send(self._enter(cmd, login), in_data, sudoable)
         with self._becoming(), contextlib.nullcontext() if sudoable else self._without_terminal():
-            cmd = self._build_become_command(cmd, self._shell, login)
-            return self._unless_refused(super().exec_command(cmd, in_data=in_data, sudoable=True))
+            # sudoable, as there may be a prompt to answer
+            return self._send(self._build_become_command(cmd, self._shell, login), in_data, sudoable=True)
 
-    def _unless_refused(self, answer):
+    def _send(self, cmd, in_data, sudoable):
+        """Send a command that enters. Its nonce is used up, as what it prints may tell it to those who come later."""
+        nonce, self._nonce = self._nonce, None
+        answer = super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
         returncode, stdout, stderr = answer
-        if returncode == REFUSED:
-            said = re.search(rf"^{self._nonce} (\w+) ?(.*?)\r?$", f"{to_text(stdout)}\n{to_text(stderr)}", re.MULTILINE)
-            if said:
-                raise AnsibleError(f"{self._play_context.remote_addr}: {explain(said[1], said[2], self._action)}. "
-                                   "Nothing was done on the running system.")
+        said = returncode == REFUSED and re.search(
+            rf"^{nonce} (\w+) ?(.*?)\r?$", f"{to_text(stdout)}\n{to_text(stderr)}", re.MULTILINE)
+        if said:
+            raise AnsibleError(f"{self._play_context.remote_addr}: {explain(said[1], said[2], self._action)}. Nothing was "
+                               "done on the running system.")
         return answer
 
     def _login_user(self):

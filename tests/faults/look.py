@@ -18,8 +18,11 @@ cd "$1" && find usr etc \( -path usr/lib/sysimage/rpm -o -path usr/local -o -pat
 WRITTEN = ("etc/faults", "usr/share/faults")
 
 
+NO_FILES = ("gpg-pubkey", "testbed-base")
+
+
 def output(*argv: str) -> str:
-    return subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           check=False).stdout.rstrip("\n")
 
 
@@ -36,7 +39,7 @@ def tree(root: str) -> dict:
         "files": sorted(output("sh", "-c", LIST, "sh", root).splitlines()),
         "digests": digests,
         "packages": sorted(packages),
-        "verified": output("rpm", "--root", root, "-V", *(p for p in packages if not p.startswith("gpg-pubkey"))),
+        "verified": output("rpm", "--root", root, "-V", *(p for p in packages if not p.startswith(NO_FILES))),
     }
 
 
@@ -66,5 +69,5 @@ seen = {
 }
 if "scrub" in sys.argv:
     said = output("btrfs", "scrub", "start", "-B", "-r", "/")
-    seen["errors"] += "" if "no errors found" in said else said
+    seen["errors"] += "" if "no errors found" in said else f"scrub: {said}"
 print(json.dumps(seen))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 def test_the_play_is_in_effect_and_the_module_s_work_waits(host):
     listed = host.check_output("snapper --csvout list --columns number,default,description").splitlines()[2:]
-    assert [line.split(",")[0] for line in listed] == ["2", "3", "4"]
+    assert [line.split(",")[0] for line in listed] == ["1", "2", "3", "4"]
     assert listed[-1] == "4,yes,ansible: Try the new settings"
     assert host.check_output("findmnt --noheadings --output FSROOT /") == "/@/.snapshots/3/snapshot"
     assert host.file("/etc/ssh/sshd_config.d/50-keys-only.conf").exists

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 def test_it_booted_into_the_one_new_snapshot(host):
     listed = host.check_output("snapper --csvout list --columns number,default,active,read-only,cleanup").splitlines()
-    assert listed[2:] == ["2,yes,yes,yes,number"]
+    assert listed[2:] == ["1,no,no,yes,number", "2,yes,yes,yes,number"]
     assert host.check_output("findmnt --noheadings --output FSROOT /") == "/@/.snapshots/2/snapshot"
 
 
