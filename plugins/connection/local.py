@@ -16,9 +16,9 @@ description:
     with C(ansible-pull) for instance.
   - Without such a transaction every task fails. Nothing ever falls through to the running system.
 extends_documentation_fragment:
-  - connection_pipelining
   - microos.transactional._connection
   - microos.transactional._connection.local
+  - connection_pipelining
 notes:
   - The user who runs Ansible, and C(become_user), must exist in the transaction too.
 """

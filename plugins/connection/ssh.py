@@ -15,13 +15,13 @@ description:
     transaction that M(microos.transactional.transaction) has opened on the host in the same run.
   - Without such a transaction every task fails. Nothing ever falls through to the running system.
 extends_documentation_fragment:
-  - connection_pipelining
   - microos.transactional._connection
   - microos.transactional._connection.ssh
+  - connection_pipelining
 notes:
   - Pipelining saves several round trips for each task, and the transfer of the module.
-  - Files are sent as commands are. What concerns C(sftp) and C(scp) matters for the tasks of this collection alone, which
-    work on the host itself.
+  - Files are sent the way commands are. What concerns C(sftp) and C(scp) matters only for the tasks of this collection
+    that work on the host itself.
   - The user who logs in, and C(become_user), must exist in the transaction too.
 """
 

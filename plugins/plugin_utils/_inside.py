@@ -13,6 +13,7 @@ Note that this plugin util is PRIVATE to the collection.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -66,6 +67,9 @@ def _one_line(script: str) -> str:
 
 OUTSIDE, INSIDE = _one_line(OUTSIDE), _one_line(INSIDE)
 
+# With these flags sudo passes the command to a shell of the user's, which expands its dollar signs and joins its lines
+LOGIN_SHELL = re.compile(r"(^|\s)-(-login|-shell|\w*[is])")
+
 # Actions that do not work through this connection alone
 UNFIT = {
     "ansible.builtin.reboot": "it would end the transaction that is open. Close it first, with "
@@ -103,6 +107,12 @@ def explain(word: str, rest: str, action: str) -> str:
         return (f"{text} yet. Set 'gather_facts: false' for the play, and run ansible.builtin.setup after the task "
                 "that opens the transaction")
     return f"{text}. Open one with microos.transactional.transaction; a reboot of the host ends it"
+
+
+def unexpanded(command: str, mark: str) -> str:
+    """The same command without a dollar sign and without a newline, and with a mark in plain text."""
+    encoded = base64.b64encode(to_bytes(command, errors="surrogate_or_strict")).decode("ascii")
+    return shlex.join(["/bin/sh", "-c", f'eval "`echo {encoded} | base64 -d`"', mark])
 
 
 class InsideConnection:
@@ -156,8 +166,11 @@ class InsideConnection:
         user = user or self.become.get_option("become_user") or "root"
         if shell.executable and shell.executable != "/bin/sh":
             cmd = shlex.join([shell.executable, "-c", cmd])
+        entering = self._enter(cmd, user)
+        if LOGIN_SHELL.search(self.become.get_option("become_flags") or ""):
+            entering = unexpanded(entering, self._nonce)
         with replaced(self.become, become_user="root"):
-            return self._stock_build(self._enter(cmd, user), shell)
+            return self._stock_build(entering, shell)
 
     @contextlib.contextmanager
     def _becoming(self):
@@ -215,8 +228,8 @@ class InsideConnection:
         said = returncode == REFUSED and re.search(
             rf"^{nonce} (\w+) ?(.*?)\r?$", f"{to_text(stdout)}\n{to_text(stderr)}", re.MULTILINE)
         if said:
-            raise AnsibleError(f"{self._play_context.remote_addr}: {explain(said[1], said[2], self._action)}. Nothing was "
-                               "done on the running system.")
+            raise AnsibleError(f"{self._play_context.remote_addr}: {explain(said[1], said[2], self._action)}. Nothing "
+                               "was done on the running system.")
         return answer
 
     def _login_user(self):
