@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -90,8 +91,9 @@ class Controller:
         return str(path)
 
 
-@pytest.fixture(scope="session")
-def controller():
+@contextlib.contextmanager
+def a_controller():
+    """A controller, and an sshd for it."""
     directory = Path("/run/controller")
     directory.mkdir()
     Path("/run/sshd").mkdir(exist_ok=True)
@@ -113,9 +115,17 @@ def controller():
         "-o", f"AuthorizedKeysFile={directory}/key.pub", "-o", "StrictModes=no", "-o", "Subsystem=sftp internal-sftp",
         "-o", "PidFile=none"])
     wait_for(lambda: log.exists() and "Server listening" in log.read_text())
-    yield controller
-    sshd.terminate()
-    sshd.wait()
+    try:
+        yield controller
+    finally:
+        sshd.terminate()
+        sshd.wait()
+
+
+@pytest.fixture(scope="session")
+def controller():
+    with a_controller() as controller:
+        yield controller
 
 
 def wait_for(condition, seconds=30):
