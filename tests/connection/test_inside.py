@@ -101,3 +101,16 @@ def test_who_logs_in_is_asked_once_if_it_is_not_configured(controller, host):
                          vars={"ansible_user": None, "ansible_ssh_common_args": f"-F {config}"})],
         ANSIBLE_VERBOSITY="3")
     assert output.count("127.0.0.1 'id -un'") == 1
+
+
+def test_sudo_through_a_login_shell(controller, host):
+    """Such a shell expands what sudo passes to it, and joins its lines."""
+    script = "for n in 1 2; do\n echo \"$n \\$n '$(id -un)'\"\ndone >/usr/raw-{{ inventory_hostname }}"
+    controller.check([controller.play(
+        dict(controller.transaction("open"), run_once=True), {"raw": script}, {"setup": {}},
+        {"copy": {"content": "a\n$b", "dest": "/usr/copy-{{ inventory_hostname }}"}},
+        {"fetch": {"src": "/usr/copy-{{ inventory_hostname }}", "dest": "/run/controller/login-shell", "flat": True}},
+        hosts="sudo,password-files", vars={"ansible_become_flags": "-H -S -n -i"})])
+    for name in ("sudo", "password-files"):
+        assert (host.snapshot() / f"usr/raw-{name}").read_text() == "1 $n 'root'\n2 $n 'root'\n"
+        assert (host.snapshot() / f"usr/copy-{name}").read_text() == "a\n$b"
