@@ -226,7 +226,7 @@ class InsideConnection:
         answer = super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
         returncode, stdout, stderr = answer
         said = returncode == REFUSED and re.search(
-            rf"^{nonce} (\w+) ?(.*?)\r?$", f"{to_text(stdout)}\n{to_text(stderr)}", re.MULTILINE)
+            rf"{nonce} (none|dead|user) ?(.*?)\r?$", f"{to_text(stdout)}\n{to_text(stderr)}", re.MULTILINE)
         if said:
             raise AnsibleError(f"{self._play_context.remote_addr}: {explain(said[1], said[2], self._action)}. Nothing "
                                "was done on the running system.")
