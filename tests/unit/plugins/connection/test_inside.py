@@ -54,9 +54,11 @@ def entering(command):
 @pytest.fixture
 def stock(monkeypatch, tmp_path):
     stock = Stock()
+
+    def exec_command(self, *args, **kwargs):
+        return stock.exec_command(self, *args, **kwargs)
     for connection in (SshConnection, LocalConnection):
-        monkeypatch.setattr(connection, "exec_command",
-                            lambda self, *args, **kwargs: stock.exec_command(self, *args, **kwargs))
+        monkeypatch.setattr(connection, "exec_command", exec_command)
     monkeypatch.setattr(C, "DEFAULT_LOCAL_TMP", str(tmp_path))
     return stock
 
