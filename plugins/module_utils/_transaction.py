@@ -160,6 +160,7 @@ class Transaction:
             if now != self.snapshot:
                 raise TransactionalError(f"snapshot {self.snapshot} was closed, but the default is {now}",
                                          base=self.base, default=now)
+            os.sync()  # btrfs keeps a new default in memory for up to half a minute
             self._over = True
 
     def keep(self) -> None:

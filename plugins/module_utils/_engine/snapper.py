@@ -9,6 +9,7 @@ Note that this module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from ansible_collections.microos.transactional.plugins.module_utils import _namespace
@@ -44,6 +45,7 @@ class SnapperEngine(Engine):
         return keep(_namespace.holder_argv(root, steps, stay), environment(number))
 
     def close(self, number: int) -> None:
+        os.sync()  # as tukit does: after a power cut the default must not be there without its files
         snapper.modify(number, {IN_PROGRESS: ""})
         if btrfs.is_read_only(snapper.path_of(self.host.default())):
             snapper.set_read_only(number)
