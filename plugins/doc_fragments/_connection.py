@@ -64,7 +64,7 @@ def _options(documentation: str) -> str:
         if isinstance(node, dict):
             return {key: strip(value) for key, value in node.items() if key != "version_added"}
         return [strip(item) for item in node] if isinstance(node, list) else node
-    return yaml.safe_dump({"options": strip(yaml.safe_load(documentation)["options"])})
+    return yaml.safe_dump({"options": strip(yaml.safe_load(documentation).get("options", {}))})
 
 
 # assigned here, as sanity's yamllint reads only literals inside the class
