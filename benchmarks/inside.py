@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "connection"))
 
-from conftest import a_controller  # noqa: E402 it lies beside the tests
+from conftest import a_controller
 
 ROUNDS = 15
 MEGABYTES = 100
@@ -136,7 +136,7 @@ def whole_play():
 
 
 # the read-write root to compare with
-subprocess.run(["btrfs", "property", "set", "-ts", "/", "ro", "false"], check=True)
+subprocess.run(["btrfs", "property", "set", "-ts", "/.snapshots/1/snapshot", "ro", "false"], check=True)
 subprocess.run(["mount", "-o", "remount,rw", "/"], check=True)
 with a_controller() as controller:
     Path("/run/controller/stopwatch.py").write_text(CALLBACK)
