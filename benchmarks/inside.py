@@ -112,10 +112,10 @@ def transfers():
             stream.write(os.urandom(1 << 20))
     tasks = [transaction("open", "open")]
     for where, connection in (("outside", OUTSIDE), ("inside", INSIDE)):
-        tasks += [{"name": f"{where} copy", "connection": connection, "ansible.builtin.copy": {
-                       "src": "/run/controller/large", "dest": "/usr/share/large", "mode": "0644"}},
-                  {"name": f"{where} fetch", "connection": connection, "ansible.builtin.fetch": {
-                      "src": "/usr/share/large", "dest": "/run/controller/back", "flat": True}}]
+        copy = {"src": "/run/controller/large", "dest": "/usr/share/large", "mode": "0644"}
+        fetch = {"src": "/usr/share/large", "dest": "/run/controller/back", "flat": True}
+        tasks += [{"name": f"{where} copy", "connection": connection, "ansible.builtin.copy": copy},
+                  {"name": f"{where} fetch", "connection": connection, "ansible.builtin.fetch": fetch}]
     found = measure(*tasks, transaction("aborted", "aborted"))
     for what in ("copy", "fetch"):
         report(f"{what} of {MEGABYTES} MB, inside / outside", found[f"inside {what}"][0], found[f"outside {what}"][0])

@@ -55,8 +55,7 @@ class ActionModule(ActionBase):
         if arguments.get("state") == "open":
             arguments["description"] = arguments.get("description") or task_vars.get("ansible_play_name", "")
             arguments["provenance"] = self._provenance(arguments.get("provenance") or {}, task_vars)
-        identity = _run.identity()
-        arguments["_run"] = {"key": _run.key(identity), "identity": identity}
+        arguments["_run"] = _run.as_argument()
         with outside(self._connection):
             # whether the holder of a busy host still lives can be told from here alone, so ask before waiting
             answer = self._execute_module(MODULE, dict(arguments, wait=0), task_vars=task_vars)

@@ -27,9 +27,9 @@ options:
         is deleted too, with an error, if the default is no longer what it was at the opening. If a process still runs
         inside, or for O(shadowed_writes=fail), the close is refused and the transaction stays open.
       - V(aborted) deletes the snapshot, ending what still runs inside. Nothing happens if none is open.
-      - V(info) tells about the open transaction, whoever opened it.
+      - M(microos.transactional.transaction_info) tells what is open.
     type: str
-    choices: [open, closed, aborted, info]
+    choices: [open, closed, aborted]
     required: true
   base:
     description:
@@ -80,6 +80,12 @@ options:
       - Close or abort the transaction of another run too.
     type: bool
     default: false
+  _run:
+    description: Which run of Ansible this is. The action plugin sets it, no playbook does.
+    type: dict
+  _replace:
+    description: The id of a transaction whose run is over. The action plugin sets it, no playbook does.
+    type: str
 extends_documentation_fragment:
   - microos.transactional._attributes
   - microos.transactional._attributes.engine
@@ -112,6 +118,7 @@ seealso:
     plugin_type: connection
   - plugin: microos.transactional.local
     plugin_type: connection
+  - module: microos.transactional.transaction_info
   - module: microos.transactional.reboot
 """
 
@@ -166,14 +173,13 @@ engine:
 pending:
   description: Whether the default snapshot differs from the current one, so that a reboot would change something.
   type: bool
-  returned: with O(state) V(closed) or V(info)
+  returned: with O(state=closed)
 transaction:
   description:
     - The open transaction with its C(id), C(snapshot), C(base), C(description), C(since) (UTC), C(provenance), whether
-      it is C(alive), this run's C(own), and only a C(view). With O(state=info) also what is C(running) inside. Null if
-      there is none.
+      it is C(alive), this run's C(own), and only a C(view). Null after the close.
   type: dict
-  returned: with O(state) V(open), V(closed) or V(info)
+  returned: with O(state) V(open) or V(closed)
 installed:
   description: Packages that the base has not, or not in this version.
   type: list
@@ -181,7 +187,7 @@ installed:
   returned: with O(state=closed)
   sample: [{name: htop, version: 3.4.1-1.1, arch: x86_64}]
 updated:
-  description: Packages that the base has in another version, RV(updated[].old_version).
+  description: Packages that the base has in another version, which is their C(old_version).
   type: list
   elements: dict
   returned: with O(state=closed)
@@ -237,7 +243,7 @@ from ansible_collections.microos.transactional.plugins.module_utils._run_transac
 def main():
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "required": True, "choices": ["open", "closed", "aborted", "info"]},
+            "state": {"type": "str", "required": True, "choices": ["open", "closed", "aborted"]},
             "base": {"type": "str", "default": "default"},
             "description": {"type": "str", "default": ""},
             "provenance": {"type": "dict", "default": {}},
@@ -247,8 +253,7 @@ def main():
             "shadowed_writes": {"type": "str", "default": "fail", "choices": ["fail", "warn", "ignore"]},
             "join": {"type": "bool", "default": False},
             "engine": _module.ENGINE_ARGUMENT,
-            # from the action plugin: whose transaction it is, and a former one that is known to be abandoned
-            "_run": {"type": "dict", "required": True},
+            "_run": {"type": "dict"},
             "_replace": {"type": "str"},
         },
         supports_check_mode=True,
@@ -264,10 +269,8 @@ def main():
                 wanted["idle_timeout"], module.check_mode, wanted["_replace"])
         elif wanted["state"] == "closed":
             result = transaction.close(wanted["join"], wanted["shadowed_writes"], module.check_mode)
-        elif wanted["state"] == "aborted":
-            result = transaction.abort(wanted["join"], wanted["keep_failed"], module.check_mode)
         else:
-            result = transaction.info()
+            result = transaction.abort(wanted["join"], wanted["keep_failed"], module.check_mode)
         for warning in transaction.warnings:
             module.warn(warning)
         return result

@@ -29,4 +29,8 @@ class OutsideAction(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         with outside(self._connection):
-            return dict(result, **self._execute_module(task_vars=task_vars))
+            return dict(result, **self._execute_module(module_args=self.arguments(), task_vars=task_vars))
+
+    def arguments(self):
+        """What the module is given."""
+        return self._task.args

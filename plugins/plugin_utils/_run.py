@@ -49,6 +49,12 @@ def key(run: t.Mapping[str, t.Any]) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
 
 
+def as_argument() -> dict[str, t.Any]:
+    """This run, as the modules are told."""
+    run = identity()
+    return {"key": key(run), "identity": run}
+
+
 def has_ended(run: t.Mapping[str, t.Any]) -> bool:
     """Whether a run is known to be over; False also if it cannot be told from here."""
     if run["machine"] != _machine() or not run["started"]:

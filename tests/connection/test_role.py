@@ -134,8 +134,7 @@ def test_an_unreachable_host_leaves_the_others_alone(controller, host, role):
 
 
 def test_hosts_in_turn(controller, host, role):
-    write("tasks/mine.yml", [{"ansible.builtin.copy": {"content": "x", "mode": "0644",
-                                                      "dest": "/etc/{{ inventory_hostname }}-was-here"}}])
+    write("tasks/mine.yml", [file("{{ inventory_hostname }}-was-here")])
     controller.check([role("root:sudo", tasks="mine.yml", keywords={"serial": 1})])
     assert host.snapshots() == [1, 2, 3]
     assert os.path.exists("/.snapshots/3/snapshot/etc/root-was-here")
@@ -152,8 +151,8 @@ def test_a_role_that_uses_the_role_joins(controller, host, role):
     write("roles/foreign/tasks/main.yml", [
         {"ansible.builtin.include_role": {"name": "microos.transactional.transaction"},
          "vars": {"transaction_tasks": "nested.yml", "transaction_activate": "reboot"}}, file("foreign")])
-    write("roles/foreign/tasks/nested.yml", [file("nested"), {"ansible.builtin.command": "true",
-                                                             "delegate_to": "localhost"}])
+    elsewhere = {"ansible.builtin.command": "true", "delegate_to": "localhost"}
+    write("roles/foreign/tasks/nested.yml", [file("nested"), elsewhere])
     out = controller.check([role(tasks="converge.yml", roles=["foreign"])])
     assert etc("/.snapshots/2/snapshot") == ["converged", "foreign", "play-handler", "nested"]
     assert host.snapshots() == [1, 2] and is_clean(host)

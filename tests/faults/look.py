@@ -65,7 +65,7 @@ seen = {
     "held": sorted(os.listdir("/run/microos-transactional")) if os.path.exists("/run/microos-transactional") else [],
     "errors": output("btrfs", "device", "stats", "--check", "/") if subprocess.run(
         ["btrfs", "device", "stats", "--check", "/"], capture_output=True, check=False).returncode else "",
-    "trees": {n: tree("/" if n == booted else f"/.snapshots/{n}/snapshot") for n in {booted, default}},
+    "trees": {n: tree("/" if n == booted else f"/.snapshots/{n}/snapshot") for n in sorted({booted, default})},
 }
 if "scrub" in sys.argv:
     said = output("btrfs", "scrub", "start", "-B", "-r", "/")

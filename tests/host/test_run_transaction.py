@@ -28,6 +28,9 @@ class Run:
         warnings = [warning["event"]["msg"] for warning in result.get("warnings", [])]
         return dict({"changed": None}, **dict(result, warnings=warnings))
 
+    def info(self):
+        return self.host.module("transaction_info", _run=self.run)["transaction"]
+
     def open(self, **arguments):
         told = {"description": "play 'tests'", "provenance": {"user": "op", "controller": "ctl"}}
         return self("open", **dict(told, **arguments))
@@ -153,12 +156,12 @@ def test_another_run_is_told_who_is_at_work(host, run, other):
     for state in "closed", "aborted":
         refused = other(state)
         assert refused["failed"] and "There is another one: 'ansible: play 'tests''" in refused["msg"]
-    assert other("info")["transaction"]["own"] is False
+    assert other.info()["own"] is False
     package = host.module("package", name=["testbed-hello"])
     assert package["failed"] and "opened by op@ctl" in package["msg"]
     rollback = host.module("rollback", to="1")
     assert not rollback["changed"]
-    assert host.numbers() == [1, 2] and run("info")["transaction"]["alive"]
+    assert host.numbers() == [1, 2] and run.info()["alive"]
     assert other("aborted", join=True)["ended"] == []
     assert host.numbers() == [1]
 
@@ -170,7 +173,7 @@ def test_another_run_may_wait(host, run, other):
     run.enter("echo x >/usr/probe")
     assert run("closed")["snapshot"] == 2
     assert waiting.wait(30) == 0
-    assert other("info")["transaction"]["base"] == 2
+    assert other.info()["base"] == 2
     other("aborted")
 
 
@@ -217,8 +220,8 @@ def test_it_ends_by_itself_if_nobody_enters(host, run):
     run.open(idle_timeout=1)
     job = subprocess.Popen(["nsenter", "--target", str(run.pid()), "--mount", "--root", "sleep", "3"])
     assert job.wait() == 0
-    assert run("info")["transaction"]["alive"]
-    host.wait_for(lambda: not run("info")["transaction"]["alive"])
+    assert run.info()["alive"]
+    host.wait_for(lambda: not run.info()["alive"])
 
 
 def test_the_default_must_not_move(host, run):
@@ -259,8 +262,8 @@ def test_a_job_that_still_runs_keeps_it_open(host, run):
     run.enter("echo x >/usr/probe; setsid sleep 8 >/dev/null 2>&1 &")
     closed = run("closed")
     assert closed["failed"] and "(sleep 8) since" in closed["running"][0], closed
-    assert host.default() == 1 and run("info")["transaction"]["alive"]
-    host.wait_for(lambda: run("info")["transaction"]["running"] == [])
+    assert host.default() == 1 and run.info()["alive"]
+    host.wait_for(lambda: run.info()["running"] == [])
     assert run("closed")["changed"]
 
 
@@ -303,5 +306,5 @@ def test_check_mode_leaves_no_trace(host, run, other):
     assert not closed["changed"] and closed["files"] == [], closed
     assert host.state() == before
     assert files() == files_before
-    assert run("info")["transaction"]["own"] is False
+    assert run.info()["own"] is False
     other("aborted")
