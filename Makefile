@@ -4,6 +4,7 @@
 SHELL := /bin/bash
 CACHE := $(CURDIR)/.cache
 DIST ?= dist
+FAULTS := --cuts 2 --faults controller-killed entry-lost
 SCENARIOS := default transaction activation
 PYTHON := $(CACHE)/venv/bin/python
 COLLECTION := $(CACHE)/collections/ansible_collections/microos/transactional
@@ -19,7 +20,7 @@ export GIT_CONFIG_KEY_0 := safe.directory
 export GIT_CONFIG_VALUE_0 := *
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build lint sanity unit host inside testbed molecule test test-full demo demo-shell clean
+.PHONY: help deps build lint sanity unit host inside testbed molecule faults test test-full demo demo-shell clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -30,10 +31,11 @@ demo: deps ## see it work: a VM is built and booted, a package installed, rolled
 demo-shell: deps ## log in to the demo's VM and play on
 	$(PYTHON) tests/demo/demo.py --shell
 
-test: deps ## all gates: build lint unit sanity host inside testbed molecule
+test: deps ## all gates: build lint unit sanity host inside testbed molecule faults
 	@$(PYTHON) tests/gates.py
 
-test-full: test ## the same; long tests will join here
+test-full: test ## the same, and every fault and 30 power cuts on each engine: hours
+	$(MAKE) faults FAULTS="--cuts 30 --faults all --again all"
 
 deps: ## install what the other targets need
 	@.ci/deps
@@ -75,6 +77,10 @@ molecule-%: deps
 	set -e; for scenario in $(SCENARIOS); do \
 	MOLECULE_EPHEMERAL_DIRECTORY=$(TESTBED_STATE).molecule-$*-$$scenario \
 	molecule test --no-command-borders --scenario-name $$scenario; done
+
+faults: faults-tukit faults-snapper ## a play on a VM is disturbed: power cuts, killed processes, a full disk
+faults-%: deps
+	$(PYTHON) tests/faults/faults.py --engine $* $(FAULTS)
 
 clean: ## remove all that was made
 	rm -rf .cache dist .ansible

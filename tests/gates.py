@@ -21,7 +21,7 @@ import time
 
 # fast first
 GATES = ["build", "lint", "unit", "sanity", "host-tukit", "host-snapper", "inside-tukit", "inside-snapper", "testbed",
-         "molecule-tukit", "molecule-snapper"]
+         "molecule-tukit", "molecule-snapper", "faults-tukit", "faults-snapper"]
 LANES = 2
 LIMIT = 45 * 60  # seconds for one gate: a hanging one must not hang the run
 TAIL = 60  # lines shown of a failed gate's log

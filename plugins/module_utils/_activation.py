@@ -204,6 +204,7 @@ def activate(engine: Engine, method: str, force: bool, check_mode: bool) -> dict
     lock = Lock()
     lock.acquire(f"ansible: {way}")
     try:
+        engine.mend_boot_entry()
         if way == APPLY:
             start = time.monotonic()
             transactional_update.apply()

@@ -17,7 +17,7 @@ from ansible_collections.microos.transactional.plugins.module_utils._engine.base
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._host import REBOOT_NEEDED
 from ansible_collections.microos.transactional.plugins.module_utils._lock import Lock
-from ansible_collections.microos.transactional.plugins.module_utils._tools import snapper
+from ansible_collections.microos.transactional.plugins.module_utils._tools import disks, snapper
 from ansible_collections.microos.transactional.plugins.module_utils._transaction import BASE, FAILED
 
 
@@ -70,6 +70,7 @@ def rollback(engine: Engine, to: str, check_mode: bool) -> dict:
             _resident.refuse_if_open()
             engine.refuse_if_busy()
             number = engine.rollback(number)
+            disks.flush()
         finally:
             lock.release()
         if number == host.current and os.path.exists(REBOOT_NEEDED):

@@ -28,7 +28,7 @@ from ansible_collections.microos.transactional.plugins.module_utils._engine.tuki
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
 from ansible_collections.microos.transactional.plugins.module_utils._lock import Lock
-from ansible_collections.microos.transactional.plugins.module_utils._tools import command, snapper
+from ansible_collections.microos.transactional.plugins.module_utils._tools import command, disks, snapper
 
 # Keys of the userdata
 PREFIX = "ansible-"
@@ -160,8 +160,8 @@ class Transaction:
             if now != self.snapshot:
                 raise TransactionalError(f"snapshot {self.snapshot} was closed, but the default is {now}",
                                          base=self.base, default=now)
-            os.sync()  # btrfs keeps a new default in memory for up to half a minute
             self._over = True
+            disks.flush()
 
     def keep(self) -> None:
         """Instead of deleting it, keep the snapshot for a look; it never becomes the default."""
@@ -213,6 +213,7 @@ class Transaction:
             _processes.end_inside(snapper.path_of(number))
             self.engine.abort(number)
             self.recovered.append(number)
+        self.engine.mend_boot_entry()
 
     def _about(self, number: int) -> str:
         row = next((row for row in snapper.snapshots() if row["number"] == number), None)

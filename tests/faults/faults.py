@@ -323,6 +323,15 @@ def rebooted(trial: Trial) -> Play:
     raise Wrong("the host did not reboot")
 
 
+def entry_lost(trial: Trial) -> Play:
+    """As a power cut can do between the flush of the root and that of the ESP."""
+    trial.play().end()
+    trial.subject.run("cd /boot/efi/loader/entries && rm microos-$(ls | sed 's/[^0-9]//g' | sort -n | tail -n 1).conf")
+    play = trial.play()
+    play.end()
+    return play
+
+
 HOLDER = "read -r pid _ </run/microos-transactional/open; kill -KILL $pid"
 FAULTS = {
     "controller-killed": controller_killed,
@@ -337,6 +346,7 @@ FAULTS = {
     "module-killed-close": module_killed("Close"),
     "disk-full": disk_full,
     "rebooted": rebooted,
+    "entry-lost": entry_lost,
 }
 
 

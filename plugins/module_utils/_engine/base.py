@@ -16,7 +16,7 @@ import typing as t
 
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
 from ansible_collections.microos.transactional.plugins.module_utils._namespace import STAY, Namespace
-from ansible_collections.microos.transactional.plugins.module_utils._tools import btrfs, snapper
+from ansible_collections.microos.transactional.plugins.module_utils._tools import boot_entries, btrfs, disks, snapper
 
 # tukit's mark of an open transaction. The snapper engine sets it too, so that every tool knows such a snapshot.
 IN_PROGRESS = "transactional-update-in-progress"
@@ -62,6 +62,16 @@ class Engine(abc.ABC):
     @abc.abstractmethod
     def abort(self, number: int) -> None:
         """Delete an open snapshot, or one whose close failed half-way."""
+
+    def mend_boot_entry(self) -> None:
+        """Have snapper's plugins write the boot entry of the default again, where it is missing.
+
+        It is on another file system than the default itself, and a power cut may have taken the one and left the other.
+        """
+        default, entries = self.host.default(), boot_entries.entries()
+        if entries and default not in entries:
+            snapper.set_default(default)
+            disks.flush()
 
     def rollback(self, number: int) -> int:
         """Make a closed snapshot the default; returns its number.
