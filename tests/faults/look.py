@@ -10,14 +10,13 @@ import subprocess
 import sys
 
 # Listed are the trees that the snapshots share out among them. Left out: what the mere reading of the rpm database
-# changes (its content is asked for), other file systems, and what tukit keeps until the first boot of a snapshot.
+# changes (its content is asked for), other file systems, what tukit keeps until the first boot of a snapshot, and what
+# systemd writes at a boot with another /usr.
 LIST = r"""
-cd "$1" && find usr etc \( -path usr/lib/sysimage/rpm -o -path usr/local -o -path etc/etc.syncpoint \) -prune \
+cd "$1" && find usr etc \( -path usr/lib/sysimage/rpm -o -path usr/local -o -path etc/etc.syncpoint -o -path etc/.updated \) -prune \
     -o -type d -printf '%p %y %m %U %G\n' -o -printf '%p %y %m %U %G %s %l\n'
 """
 WRITTEN = ("etc/faults", "usr/share/faults")
-
-
 NO_FILES = ("gpg-pubkey", "testbed-base")
 
 
