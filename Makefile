@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 CACHE := $(CURDIR)/.cache
 DIST ?= dist
-FAULTS := --cuts 2 --faults controller-killed entry-lost
+FAULTS := --cuts 2 --faults controller-killed
 SCENARIOS := default transaction activation
 PYTHON := $(CACHE)/venv/bin/python
 COLLECTION := $(CACHE)/collections/ansible_collections/microos/transactional
