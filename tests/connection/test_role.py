@@ -141,6 +141,13 @@ def test_hosts_in_turn(controller, host, role):
     assert os.path.exists("/.snapshots/3/snapshot/etc/sudo-was-here")
 
 
+def test_one_host_after_the_other_for_each_task(controller, host, role):
+    write("tasks/mine.yml", [{"ansible.builtin.command": "sh -c 'mkdir /etc/turn && sleep 1 && rmdir /etc/turn'"},
+                             file("converged")])
+    controller.check([role("root:sudo", tasks="mine.yml", wait=60, keywords={"throttle": 1})])
+    assert etc("/.snapshots/2/snapshot") == ["converged"] and is_clean(host)
+
+
 def test_only_what_is_tagged_runs(controller, host, role):
     write("tasks/converge.yml", [file("converged"), file("tagged", tags="web")])
     controller.check([role(tasks="converge.yml")], arguments=("--tags", "web"))
