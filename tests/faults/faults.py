@@ -338,7 +338,7 @@ FAULTS = {
     "connection-killed": connection_killed,
     "session-killed": session_killed,
     "holder-killed": lost_holder(HOLDER),
-    "tukit-killed": lost_holder("pkill -KILL -x tukit"),
+    "tukit-killed": lost_holder(r"pkill -KILL -f 'tukit.* call [0-9]'"),
     "unit-stopped": lost_holder("systemctl stop 'microos-transactional-*.service'"),
     "snapperd-killed-open": snapperd_killed("Open"),
     "snapperd-killed-close": snapperd_killed("Close"),
