@@ -13,8 +13,8 @@ import sys
 # changes (its content is asked for), other file systems, what tukit keeps until the first boot of a snapshot, and what
 # systemd writes at a boot with another /usr.
 LIST = r"""
-cd "$1" && find usr etc \( -path usr/lib/sysimage/rpm -o -path usr/local -o -path etc/etc.syncpoint -o -path etc/.updated \) -prune \
-    -o -type d -printf '%p %y %m %U %G\n' -o -printf '%p %y %m %U %G %s %l\n'
+cd "$1" && find usr etc \( -path usr/lib/sysimage/rpm -o -path usr/local -o -path etc/etc.syncpoint \
+    -o -path etc/.updated \) -prune -o -type d -printf '%p %y %m %U %G\n' -o -printf '%p %y %m %U %G %s %l\n'
 """
 WRITTEN = ("etc/faults", "usr/share/faults")
 NO_FILES = ("gpg-pubkey", "testbed-base")
