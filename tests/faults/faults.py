@@ -256,9 +256,10 @@ def session_killed(trial: Trial) -> Play:
 
 def lost_holder(command: str):
     def fault(trial: Trial) -> Play:
-        play = trial.play(pause_between=8)
+        play = trial.play(gated=True)
         play.wait_for("Nothing runs inside")
         trial.subject.run(command)
+        play.open_gate()
         play.end()
         trial.expect(not play.succeeded, "the play succeeded without its transaction")
         told = play.error()
@@ -290,13 +291,14 @@ def module_killed(task: str):
 
 def disk_full(trial: Trial) -> Play:
     """The error is the task's own, the abort works, and the host is as before."""
-    play = trial.play(pause_between=20)
+    play = trial.play(gated=True)
     play.wait_for("Nothing runs inside")
     trial.subject.run("""
         read -r _ _ number </run/microos-transactional/open; cd /.snapshots/$number/snapshot/usr/share
         for size in 1024M 64M 4M 256K 4K; do
             i=0; while fallocate -l $size fill-$size-$i; do i=$((i + 1)); done 2>/dev/null
         done; sync; true""")
+    play.open_gate()
     play.end()
     trial.expect("No space left" in play.error(), f"the error is not the task's own: {play.error()}")
     abort = trial.play("abort.yml")

@@ -41,8 +41,11 @@ GUEST_SECONDS = 180
 class Play:
     """One ansible-playbook that runs, with what it has said so far."""
 
-    def __init__(self, subject: Subject, name: str, **variables):
+    def __init__(self, subject: Subject, name: str, gated: bool = False, **variables):
         self._control = Path(tempfile.mkdtemp(prefix="cp-"))  # short: a socket's path is limited
+        self._gate = self._control / "gate"
+        if gated:
+            variables["gate"] = str(self._gate)
         inventory = self._control / "hosts.json"
         inventory.write_text(vm.inventory([subject.vm.name]))
         self.log = subject.log(name)
@@ -89,6 +92,10 @@ class Play:
         while not event.wait(0.05) and self._process.poll() is None:
             if time.monotonic() > deadline:
                 raise vm.TestbedError(f"the play did not come to the task '{task}': {self.tail()}")
+
+    def open_gate(self) -> None:
+        """Let it go on where it was told to wait."""
+        self._gate.touch()
 
     def wait(self, seconds: float = PLAY_SECONDS) -> None:
         """Until it is over by itself, or for this time."""
