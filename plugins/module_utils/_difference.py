@@ -110,6 +110,82 @@ def compare_since(then: Manifest, before: str, after: str, top: str) -> t.Iterat
                     yield path, MODIFIED
 
 
+def aspects(one: str, before: os.stat_result, other: str, after: os.stat_result) -> list[str]:
+    """In what two entries differ, as ``differs`` judges it; entries of different types in nothing but that."""
+    if stat.S_IFMT(before.st_mode) != stat.S_IFMT(after.st_mode):
+        return ["type"]
+    found = []
+    if stat.S_ISREG(after.st_mode) and (before.st_size != after.st_size or not _same_content(one, other)):
+        found.append("content")
+    if stat.S_ISLNK(after.st_mode) and os.readlink(one) != os.readlink(other):
+        found.append("target")
+    if (stat.S_ISCHR(after.st_mode) or stat.S_ISBLK(after.st_mode)) and before.st_rdev != after.st_rdev:
+        found.append("device")
+    if before.st_mode != after.st_mode:
+        found.append("mode")
+    if before.st_uid != after.st_uid:
+        found.append("owner")
+    if before.st_gid != after.st_gid:
+        found.append("group")
+    if _attributes(one) != _attributes(other):
+        found.append("attributes")
+    return found
+
+
+def changes(before: str, after: str, skipped: t.Container[str] = (),
+            top: str = "") -> t.Iterator[tuple[str, str, list[str]]]:
+    """As ``compare``, with the aspects of what is modified, and in no order.
+
+    A directory on one side only is all added or removed, whatever the other side has in its place.
+    """
+    todo = [(top, *(os.path.isdir(root + top) and not os.path.islink(root + top) for root in (before, after)))]
+    while todo:
+        top, in_old, in_new = todo.pop()
+        old = _list(before + top) if in_old else {}
+        new = _list(after + top) if in_new else {}
+        for name in old.keys() | new.keys():
+            path = f"{top}/{name}"
+            if path in skipped:
+                continue
+            was, is_ = old.get(name), new.get(name)
+            if was is None:
+                yield path, ADDED, []
+            elif is_ is None:
+                yield path, REMOVED, []
+            elif (was.st_ino, was.st_ctime_ns) != (is_.st_ino, is_.st_ctime_ns):
+                found = aspects(before + path, was, after + path, is_)
+                if found:
+                    yield path, MODIFIED, found
+            directories = [about is not None and stat.S_ISDIR(about.st_mode) for about in (was, is_)]
+            if any(directories):
+                todo.append((path, *directories))
+
+
+def package_changes(before: t.Iterable[dict], after: t.Iterable[dict],
+                    order: t.Callable[[list[tuple[str, str]]], list[int]]) -> dict[str, list[dict]]:
+    """From two lists of installed packages; ``order`` compares pairs of versions, less than 0 for an older first one.
+
+    A package that both have in one version, but not in the same, is one package that was changed.
+    """
+    old, new = _by_name(before), _by_name(after)
+    result: dict[str, list[dict]] = {
+        "installed": [], "removed": [], "upgraded": [], "downgraded": [], "changed_arch": []}
+    changed = []
+    for name in sorted(old.keys() | new.keys()):
+        gone = [row for row in old.get(name, []) if row not in new.get(name, [])]
+        come = [row for row in new.get(name, []) if row not in old.get(name, [])]
+        if len(gone) == len(come) == 1:
+            changed.append((gone[0], come[0]))
+        else:
+            result["installed"] += come
+            result["removed"] += gone
+    orders = order([(was["version"], is_["version"]) for was, is_ in changed])
+    for (was, is_), comparison in zip(changed, orders):
+        kind = "upgraded" if comparison < 0 else "downgraded" if comparison else "changed_arch"
+        result[kind].append(dict(is_, old_version=was["version"], old_arch=was["arch"]))
+    return result
+
+
 def packages(before: t.Iterable[dict], after: t.Iterable[dict]) -> dict[str, list[dict]]:
     """``installed``, ``updated`` (any other version) and ``removed``, from two lists of installed packages."""
     old, new = _by_name(before), _by_name(after)
