@@ -58,6 +58,16 @@ def installed(root: str) -> list[dict]:
     return [dict(zip(("name", "version", "arch"), line.split("\t"))) for line in told.splitlines()]
 
 
+def details(root: str) -> list[dict]:
+    """All packages of the rpm database below ``root``, keys and values as those of core's package_facts."""
+    keys = ("name", "version", "release", "epoch", "arch")
+    told = command.check(["rpm", "--root", root, "-qa", "--qf",
+                          "\\t".join(f"%{{{key.upper()}}}" for key in keys) + "\\n"]).stdout
+    rows = [dict(zip(keys, line.split("\t"))) for line in told.splitlines()]
+    # package_facts (2.19 to 2.21) has the string too, no null
+    return [{key: "None" if value == "(none)" else value for key, value in row.items()} for row in rows]
+
+
 def owned(root: str, paths: t.Sequence[str]) -> set[str]:
     """Those of ``paths`` that belong to a package."""
     if not paths:
