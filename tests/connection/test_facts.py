@@ -43,3 +43,14 @@ def test_beside_and_inside_of_a_transaction(controller, host):
               "not ansible_facts.transactional.read_only", "ansible_facts.service_mgr == 'systemd'",
               "'testbed-base' in ansible_facts.packages"),
         controller.transaction("aborted"))])
+
+
+def test_what_an_open_transaction_differs_in(controller, host):
+    """The comparison is made on the host itself, whichever way the connection leads."""
+    controller.check([controller.play(
+        controller.transaction("open"),
+        {"ansible.builtin.copy": {"content": "probe\n", "dest": "/etc/probe"}},
+        {"microos.transactional.snapshot_diff": {"to": "2", "paths": ["/etc"], "content": True}, "register": "made"},
+        claim("made.from == 1", "made.differs", "made.files | length == 1", "made.files[0].path == '/etc/probe'",
+              "made.files[0].diff.endswith('+probe\\n')"),
+        controller.transaction("aborted"))])
