@@ -387,7 +387,7 @@ class WantedKey:
     def apply(self, run: keys.Run, trusted: t.Sequence[t.Mapping]) -> None:
         entry = self.entry(trusted)
         if entry is not None:
-            # rpm does not take a newer version of a key that it has
+            # rpm 4.20 says it took a newer version of a key that it has, and keeps the old one
             keys.remove_key(run, entry["entry"], self.fingerprint)
         if self.present:
             keys.import_key(run, self.armored, self.fingerprint)
