@@ -46,72 +46,8 @@ def _attributes(path: str) -> dict[str, bytes]:
     return {name: os.getxattr(path, name, follow_symlinks=False) for name in os.listxattr(path, follow_symlinks=False)}
 
 
-def differs(one: str, before: os.stat_result, other: str, after: os.stat_result) -> bool:
-    """Whether two entries differ in type, owner, mode, attributes or content."""
-    if (before.st_mode, before.st_uid, before.st_gid) != (after.st_mode, after.st_uid, after.st_gid):
-        return True
-    if stat.S_ISLNK(after.st_mode) and os.readlink(one) != os.readlink(other):
-        return True
-    if stat.S_ISREG(after.st_mode) and (before.st_size != after.st_size or not _same_content(one, other)):
-        return True
-    if stat.S_ISCHR(after.st_mode) or stat.S_ISBLK(after.st_mode):
-        return before.st_rdev != after.st_rdev
-    return _attributes(one) != _attributes(other)
-
-
-def manifest(root: str, top: str) -> Manifest:
-    """All entries below ``top`` of ``root``, for ``compare_since`` where the tree before goes on changing.
-
-    What lies in a subvolume below is left out: tukit keeps a copy of ``/etc`` there.
-    """
-    found: Manifest = {}
-    for name, about in _list(root + top).items():
-        path = f"{top}/{name}"
-        found[path] = (about.st_ino, about.st_ctime_ns)
-        if stat.S_ISDIR(about.st_mode) and about.st_ino != SUBVOLUME_INODE:
-            found.update(manifest(root, path))
-    return found
-
-
-def compare(before: str, after: str, skipped: t.Container[str] = (), top: str = "") -> t.Iterator[tuple[str, str]]:
-    """Yield ``(path, ADDED | MODIFIED | REMOVED)`` below ``top``, parents first; nothing at and below ``skipped``."""
-    old, new = _list(before + top), _list(after + top)
-    for name in sorted(old.keys() | new.keys()):
-        path = f"{top}/{name}"
-        if path in skipped:
-            continue
-        was, is_ = old.get(name), new.get(name)
-        if was is None:
-            yield path, ADDED
-        elif is_ is None:
-            yield path, REMOVED
-        elif (was.st_ino, was.st_ctime_ns) != (is_.st_ino, is_.st_ctime_ns) and (
-                differs(before + path, was, after + path, is_)):
-            yield path, MODIFIED
-        if any(about and stat.S_ISDIR(about.st_mode) for about in (was, is_)):
-            yield from compare(before, after, skipped, path)
-
-
-def compare_since(then: Manifest, before: str, after: str, top: str) -> t.Iterator[tuple[str, str]]:
-    """As ``compare``, by a manifest of ``after``: what changed in ``before`` since then does not count."""
-    now = manifest(after, top)
-    for path in sorted(then.keys() | now.keys()):
-        if path not in then:
-            yield path, ADDED
-        elif path not in now:
-            yield path, REMOVED
-        elif tuple(then[path]) != now[path]:
-            about = os.lstat(after + path)
-            try:
-                if differs(before + path, os.lstat(before + path), after + path, about):
-                    yield path, MODIFIED
-            except FileNotFoundError:
-                if not stat.S_ISDIR(about.st_mode):
-                    yield path, MODIFIED
-
-
 def aspects(one: str, before: os.stat_result, other: str, after: os.stat_result) -> list[str]:
-    """In what two entries differ, as ``differs`` judges it; entries of different types in nothing but that."""
+    """In what two entries differ; if in type, then in nothing but that."""
     if stat.S_IFMT(before.st_mode) != stat.S_IFMT(after.st_mode):
         return ["type"]
     found = []
@@ -134,7 +70,7 @@ def aspects(one: str, before: os.stat_result, other: str, after: os.stat_result)
 
 def changes(before: str, after: str, skipped: t.Container[str] = (),
             top: str = "") -> t.Iterator[tuple[str, str, list[str]]]:
-    """As ``compare``, with the aspects of what is modified, and in no order.
+    """Yield ``(path, ADDED | MODIFIED | REMOVED, aspects)`` below ``top`` in no order, nothing at and below ``skipped``.
 
     A directory on one side only is all added or removed, whatever the other side has in its place.
     """
@@ -159,6 +95,44 @@ def changes(before: str, after: str, skipped: t.Container[str] = (),
             directories = [about is not None and stat.S_ISDIR(about.st_mode) for about in (was, is_)]
             if any(directories):
                 todo.append((path, *directories))
+
+
+def manifest(root: str, top: str) -> Manifest:
+    """All entries below ``top`` of ``root``, for ``compare_since`` where the tree before goes on changing.
+
+    What lies in a subvolume below is left out: tukit keeps a copy of ``/etc`` there.
+    """
+    found: Manifest = {}
+    for name, about in _list(root + top).items():
+        path = f"{top}/{name}"
+        found[path] = (about.st_ino, about.st_ctime_ns)
+        if stat.S_ISDIR(about.st_mode) and about.st_ino != SUBVOLUME_INODE:
+            found.update(manifest(root, path))
+    return found
+
+
+def compare(before: str, after: str, skipped: t.Container[str] = (), top: str = "") -> list[tuple[str, str]]:
+    """``(path, ADDED | MODIFIED | REMOVED)`` below ``top``, parents first; nothing at and below ``skipped``."""
+    found = [(path, kind) for path, kind, _aspects in changes(before, after, skipped, top)]
+    return sorted(found, key=lambda row: row[0].split("/"))
+
+
+def compare_since(then: Manifest, before: str, after: str, top: str) -> t.Iterator[tuple[str, str]]:
+    """As ``compare``, by a manifest of ``after``: what changed in ``before`` since then does not count."""
+    now = manifest(after, top)
+    for path in sorted(then.keys() | now.keys()):
+        if path not in then:
+            yield path, ADDED
+        elif path not in now:
+            yield path, REMOVED
+        elif tuple(then[path]) != now[path]:
+            about = os.lstat(after + path)
+            try:
+                if aspects(before + path, os.lstat(before + path), after + path, about):
+                    yield path, MODIFIED
+            except FileNotFoundError:
+                if not stat.S_ISDIR(about.st_mode):
+                    yield path, MODIFIED
 
 
 def package_changes(before: t.Iterable[dict], after: t.Iterable[dict],

@@ -42,9 +42,6 @@ SERVICES = ("ris", "plugin")
 PLACES = {True: ("services.d", ".service", "url"), False: ("repos.d", ".repo", "baseurl")}
 CACHES = ("raw", "solv", "packages")
 CREDENTIALS = f"{ZYPP}/credentials.d"
-# libzypp locks such a file before it reads it, which takes one that could be written: it gives up on a read-only root
-LEND_CREDENTIALS = f"test ! -d {CREDENTIALS} || {{ cp -a {CREDENTIALS} /tmp/ && mount --bind /tmp/credentials.d " \
-                   f"{CREDENTIALS}; }}"
 # What zypp.conf may say for all repositories; the admin's files win over the vendor's
 CONFIGURATION = ("/usr/etc/zypp/zypp.conf", "/usr/etc/zypp/zypp.conf.d/*.conf",
                  "/etc/zypp/zypp.conf", "/etc/zypp/zypp.conf.d/*.conf")
@@ -501,7 +498,6 @@ class Repositories:
             result = command.run(argv, zypper.ENVIRONMENT)
         else:
             with read_only_view(snapper.path_of(self._default), self._host.mount_points, keep_cache=True) as view:
-                view.run(["sh", "-c", LEND_CREDENTIALS])
                 result = view.run(argv, zypper.ENVIRONMENT)
         if result.rc != 0:
             answer = zypper.parse(result.stdout)

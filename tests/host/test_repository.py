@@ -471,6 +471,10 @@ def test_credentials_appear_nowhere_but_in_their_file(host):
         assert results[1].get("refreshed"), results[1]["msg"]
         assert [result.get("changed") for result in results] == [True, True, False, None]
         assert "/repodata/repomd.xml" in asked
+        shutil.rmtree("/var/cache/zypp/raw/new")
+        shutil.rmtree("/var/cache/zypp/solv/new")
+        plan = host.module("package", name="testbed-hello", state="latest", _check=True)
+        assert [row["version"] for row in plan["upgraded"]] == ["2.0-1"]
         results.append(host.module("repository_info"))
     for secret in (USER, PASSWORD):
         assert secret not in json.dumps(results)
