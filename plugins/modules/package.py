@@ -19,7 +19,7 @@ description:
     opened it makes it the default. Beside a transaction that is open it changes nothing and fails.
   - If nothing has to be done, no snapshot is made. If anything fails, the snapshot is deleted and the default stays.
   - It is a backend for M(ansible.builtin.package), with C(ansible_package_use=microos.transactional.package), and takes
-    the arguments of M(community.general.zypper#module).
+    the arguments of M(community.general.zypper).
 options:
   name:
     description:
@@ -74,7 +74,7 @@ options:
     version_added: 0.2.0
   disable_recommends:
     description:
-      - The opposite of O(recommends), for tasks of M(community.general.zypper#module), where it is V(true) by default.
+      - The opposite of O(recommends), for tasks of M(community.general.zypper), where it is V(true) by default.
     type: bool
     version_added: 0.2.0
   allow_downgrade:
@@ -161,13 +161,13 @@ options:
     version_added: 0.2.0
   simple_errors:
     description:
-      - Without effect, for tasks of M(community.general.zypper#module). Errors say what zypper said.
+      - Without effect, for tasks of M(community.general.zypper). Errors say what zypper said.
     type: bool
     default: false
     version_added: 0.2.0
   quiet:
     description:
-      - Without effect, for tasks of M(community.general.zypper#module).
+      - Without effect, for tasks of M(community.general.zypper).
     type: bool
     default: true
     version_added: 0.2.0
