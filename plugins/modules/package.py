@@ -60,7 +60,8 @@ options:
       - What the names are that do not say it themselves.
       - A V(pattern) or V(product) is installed if the package is that provides it; rpm knows. What it consists of is
         not looked at, only V(latest) does.
-      - Whether a V(patch) is needed is known by zypper alone. V(patch) and V(srcpackage) cannot be V(absent).
+      - Whether a V(patch) is needed is known by zypper alone. A V(srcpackage) is installed each time, as nothing says
+        whether it is there. Neither can be V(absent).
       - V(application) is refused.
     type: str
     choices: [package, patch, pattern, product, srcpackage, application]
