@@ -113,12 +113,12 @@ def _packages_with_hint(old: str, new: str) -> list[str]:
 def _differences(old: int, new: int) -> list[tuple[str, str]]:
     before, after = snapper.path_of(old), snapper.path_of(new)
     if not btrfs.is_subvolume(after + "/etc"):
-        return list(_difference.compare(before, after))
+        return _difference.compare(before, after)
     # until the first boot, the syncpoint in a nested /etc is how it was when the snapshot was made
     syncpoint = after + "/etc/etc.syncpoint"
     etc = _difference.compare(syncpoint if os.path.isdir(syncpoint) else "/etc", after + "/etc",
                               {"/etc.syncpoint", "/transactional-update.comparewith"})
-    return list(_difference.compare(before, after, {"/etc"})) + [(f"/etc{path}", kind) for path, kind in etc]
+    return _difference.compare(before, after, {"/etc"}) + [(f"/etc{path}", kind) for path, kind in etc]
 
 
 def _loaded(host: Host) -> int | None:

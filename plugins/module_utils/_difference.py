@@ -46,17 +46,55 @@ def _attributes(path: str) -> dict[str, bytes]:
     return {name: os.getxattr(path, name, follow_symlinks=False) for name in os.listxattr(path, follow_symlinks=False)}
 
 
-def differs(one: str, before: os.stat_result, other: str, after: os.stat_result) -> bool:
-    """Whether two entries differ in type, owner, mode, attributes or content."""
-    if (before.st_mode, before.st_uid, before.st_gid) != (after.st_mode, after.st_uid, after.st_gid):
-        return True
-    if stat.S_ISLNK(after.st_mode) and os.readlink(one) != os.readlink(other):
-        return True
+def aspects(one: str, before: os.stat_result, other: str, after: os.stat_result) -> list[str]:
+    """In what two entries differ; if in type, then in nothing but that."""
+    if stat.S_IFMT(before.st_mode) != stat.S_IFMT(after.st_mode):
+        return ["type"]
+    found = []
     if stat.S_ISREG(after.st_mode) and (before.st_size != after.st_size or not _same_content(one, other)):
-        return True
-    if stat.S_ISCHR(after.st_mode) or stat.S_ISBLK(after.st_mode):
-        return before.st_rdev != after.st_rdev
-    return _attributes(one) != _attributes(other)
+        found.append("content")
+    if stat.S_ISLNK(after.st_mode) and os.readlink(one) != os.readlink(other):
+        found.append("target")
+    if (stat.S_ISCHR(after.st_mode) or stat.S_ISBLK(after.st_mode)) and before.st_rdev != after.st_rdev:
+        found.append("device")
+    if before.st_mode != after.st_mode:
+        found.append("mode")
+    if before.st_uid != after.st_uid:
+        found.append("owner")
+    if before.st_gid != after.st_gid:
+        found.append("group")
+    if _attributes(one) != _attributes(other):
+        found.append("attributes")
+    return found
+
+
+def changes(before: str, after: str, skipped: t.Container[str] = (),
+            top: str = "") -> t.Iterator[tuple[str, str, list[str]]]:
+    """Yield ``(path, ADDED | MODIFIED | REMOVED, aspects)`` below ``top`` in no order, nothing at and below ``skipped``.
+
+    A directory on one side only is all added or removed, whatever the other side has in its place.
+    """
+    todo = [(top, *(os.path.isdir(root + top) and not os.path.islink(root + top) for root in (before, after)))]
+    while todo:
+        top, in_old, in_new = todo.pop()
+        old = _list(before + top) if in_old else {}
+        new = _list(after + top) if in_new else {}
+        for name in old.keys() | new.keys():
+            path = f"{top}/{name}"
+            if path in skipped:
+                continue
+            was, is_ = old.get(name), new.get(name)
+            if was is None:
+                yield path, ADDED, []
+            elif is_ is None:
+                yield path, REMOVED, []
+            elif (was.st_ino, was.st_ctime_ns) != (is_.st_ino, is_.st_ctime_ns):
+                found = aspects(before + path, was, after + path, is_)
+                if found:
+                    yield path, MODIFIED, found
+            directories = [about is not None and stat.S_ISDIR(about.st_mode) for about in (was, is_)]
+            if any(directories):
+                todo.append((path, *directories))
 
 
 def manifest(root: str, top: str) -> Manifest:
@@ -73,23 +111,10 @@ def manifest(root: str, top: str) -> Manifest:
     return found
 
 
-def compare(before: str, after: str, skipped: t.Container[str] = (), top: str = "") -> t.Iterator[tuple[str, str]]:
-    """Yield ``(path, ADDED | MODIFIED | REMOVED)`` below ``top``, parents first; nothing at and below ``skipped``."""
-    old, new = _list(before + top), _list(after + top)
-    for name in sorted(old.keys() | new.keys()):
-        path = f"{top}/{name}"
-        if path in skipped:
-            continue
-        was, is_ = old.get(name), new.get(name)
-        if was is None:
-            yield path, ADDED
-        elif is_ is None:
-            yield path, REMOVED
-        elif (was.st_ino, was.st_ctime_ns) != (is_.st_ino, is_.st_ctime_ns) and (
-                differs(before + path, was, after + path, is_)):
-            yield path, MODIFIED
-        if any(about and stat.S_ISDIR(about.st_mode) for about in (was, is_)):
-            yield from compare(before, after, skipped, path)
+def compare(before: str, after: str, skipped: t.Container[str] = (), top: str = "") -> list[tuple[str, str]]:
+    """``(path, ADDED | MODIFIED | REMOVED)`` below ``top``, parents first; nothing at and below ``skipped``."""
+    found = [(path, kind) for path, kind, _aspects in changes(before, after, skipped, top)]
+    return sorted(found, key=lambda row: row[0].split("/"))
 
 
 def compare_since(then: Manifest, before: str, after: str, top: str) -> t.Iterator[tuple[str, str]]:
@@ -103,11 +128,36 @@ def compare_since(then: Manifest, before: str, after: str, top: str) -> t.Iterat
         elif tuple(then[path]) != now[path]:
             about = os.lstat(after + path)
             try:
-                if differs(before + path, os.lstat(before + path), after + path, about):
+                if aspects(before + path, os.lstat(before + path), after + path, about):
                     yield path, MODIFIED
             except FileNotFoundError:
                 if not stat.S_ISDIR(about.st_mode):
                     yield path, MODIFIED
+
+
+def package_changes(before: t.Iterable[dict], after: t.Iterable[dict],
+                    order: t.Callable[[list[tuple[str, str]]], list[int]]) -> dict[str, list[dict]]:
+    """From two lists of installed packages; ``order`` compares pairs of versions, less than 0 for an older first one.
+
+    A package that both have in one version, but not in the same, is one package that was changed.
+    """
+    old, new = _by_name(before), _by_name(after)
+    result: dict[str, list[dict]] = {
+        "installed": [], "removed": [], "upgraded": [], "downgraded": [], "changed_arch": []}
+    changed = []
+    for name in sorted(old.keys() | new.keys()):
+        gone = [row for row in old.get(name, []) if row not in new.get(name, [])]
+        come = [row for row in new.get(name, []) if row not in old.get(name, [])]
+        if len(gone) == len(come) == 1:
+            changed.append((gone[0], come[0]))
+        else:
+            result["installed"] += come
+            result["removed"] += gone
+    orders = order([(was["version"], is_["version"]) for was, is_ in changed])
+    for (was, is_), comparison in zip(changed, orders):
+        kind = "upgraded" if comparison < 0 else "downgraded" if comparison else "changed_arch"
+        result[kind].append(dict(is_, old_version=was["version"], old_arch=was["arch"]))
+    return result
 
 
 def packages(before: t.Iterable[dict], after: t.Iterable[dict]) -> dict[str, list[dict]]:

@@ -35,6 +35,8 @@ LENT = ("/var/run", "/var/spool", "/var/lib/rpm")
 # What zypper writes even for a prediction, and where it may have to make that
 ZYPP_STATE = ("/var/cache/zypp", "/var/lib/zypp")
 ZYPP_WRITES = ("/var/cache", "/var/lib/zypp")
+# libzypp (of zypper 1.14.89) locks such a file before it reads it, and silently does without where it cannot be written
+ZYPP_CREDENTIALS = "/etc/zypp/credentials.d"
 
 
 def _bind(source: str, target: str, recursive: bool = False) -> list[list[str]]:
@@ -98,6 +100,10 @@ def read_only(root: str, mount_points: t.Container[str], keep_cache: bool) -> li
         for path in ZYPP_STATE:
             if os.path.isdir(path):
                 steps += _bind(path, root + path)
+    if os.path.isdir(root + ZYPP_CREDENTIALS):
+        lent = root + "/run/credentials.d"
+        steps.append(["cp", "-a", root + ZYPP_CREDENTIALS, lent])
+        steps += _bind(lent, root + ZYPP_CREDENTIALS)
     return steps + _resolver(root)
 
 

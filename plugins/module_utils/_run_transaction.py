@@ -233,7 +233,7 @@ class RunTransaction:
         live = bound(self.host.mount_points)
         then = resident.noted()
         skipped = set(live) | {"/.snapshots"} | ({"/etc"} if then is not None else set())
-        found = list(_difference.compare(before, after, skipped))
+        found = _difference.compare(before, after, skipped)
         if then is not None:
             found += _difference.compare_since(then, before, after, "/etc")
         # these are made where the snapshot has none, for the transaction to work

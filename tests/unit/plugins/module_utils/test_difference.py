@@ -26,7 +26,7 @@ def trees(tmp_path):
 
 
 def compare(trees, **kwargs):
-    return list(_difference.compare(*map(str, trees), **kwargs))
+    return _difference.compare(*map(str, trees), **kwargs)
 
 
 def test_the_same_is_no_difference_whatever_its_inode_and_times(trees):
@@ -46,6 +46,8 @@ def test_the_same_is_no_difference_whatever_its_inode_and_times(trees):
     (lambda etc: (etc / "file").unlink(), [("/etc/file", "removed")]),
     (lambda etc: shutil.rmtree(etc / "nested"), [("/etc/nested", "removed"), ("/etc/nested/deep", "removed")]),
     (lambda etc: (shutil.rmtree(etc / "nested"), (etc / "nested").write_text("")),
+     [("/etc/nested", "modified"), ("/etc/nested/deep", "removed")]),
+    (lambda etc: (shutil.rmtree(etc / "nested"), (etc / "nested").symlink_to("/etc")),  # not followed
      [("/etc/nested", "modified"), ("/etc/nested/deep", "removed")]),
 ])
 def test_a_change_is_found(trees, change, expected):

@@ -32,7 +32,7 @@ def applied(before, changes):
                 after.remove(identity(package, "old_version"))
             if kind == "removed":
                 after.remove(identity(package, "version"))
-            elif kind != "reinstalled":
+            elif kind != "reinstalled" and "type" not in package:
                 after.add(identity(package, "version"))
     return sorted(after)
 
@@ -118,3 +118,60 @@ def test_text_before_the_stream_is_ignored():
 ])
 def test_commands_are_the_recorded_ones(name, action, packages, dry_run):
     assert zypper.argv(action, packages, dry_run) == RUNS[name]["argv"]
+
+
+def test_problems_and_solutions():
+    assert zypper.parse(RUNS["install-conflict"]["stdout"]).problems == [{
+        "problem": "the to be installed testbed-left-1.0-1.noarch conflicts with 'testbed-right' provided by the to be "
+                   "installed testbed-right-1.0-1.noarch",
+        "solutions": ["do not install testbed-right-1.0-1.noarch", "do not install testbed-left-1.0-1.noarch"],
+    }]
+
+
+def test_sizes():
+    answer = zypper.parse(RUNS["install-dry-run"]["stdout"])
+    assert (answer.download_size, answer.size_difference) == (12600, 32)
+
+
+@pytest.mark.parametrize("name, pattern, found", [
+    ("install-locked-package", zypper.LOCKED, ["testbed-hello-1.0-1.noarch"]),
+    ("remove-locked", zypper.LOCKED, ["testbed-tool-1.0-1.noarch"]),
+    ("install-licence", zypper.LICENCE, ["testbed-licence"]),
+    ("install-ignore-unknown", zypper.UNKNOWN, ["testbed-unknown>=2", "testbed-unknown"]),
+    ("install-conflict", zypper.LOCKED, []),
+])
+def test_found(name, pattern, found):
+    assert zypper.parse(RUNS[name]["stdout"]).found(pattern) == found
+
+
+@pytest.mark.parametrize("name, pattern", [
+    ("install-expired-key", zypper.EXPIRED),
+    ("install-older-file", zypper.TOO_OLD),
+    ("install-other-vendor", zypper.OTHER_VENDOR),
+])
+def test_what_zypper_only_mentions(name, pattern):
+    assert zypper.parse(RUNS[name]["stdout"]).found(pattern)
+    assert not zypper.parse(RUNS["install"]["stdout"]).found(pattern)
+
+
+@pytest.mark.parametrize("name, words", [
+    ("install-locked-package", "a lock is in the way of testbed-hello-1.0-1.noarch"),
+    ("install-licence", "the licence of testbed-licence asks for agreement"),
+])
+def test_what_is_in_the_way_is_said_by_name(name, words):
+    run = RUNS[name]
+    assert words in zypper.explain(run["rc"], zypper.parse(run["stdout"]), run["stderr"])
+
+
+def test_names_with_a_minus_are_no_options():
+    argv = zypper.argv("install", ["a", "-b"], options=["--force"], global_options=["--no-refresh"])
+    assert argv[3:] == ["--no-refresh", "install", "--no-confirm", "--force", "--", "a", "-b"]
+
+
+def test_locked_names(tmp_path):
+    assert zypper.locked_names(str(tmp_path)) == set()
+    locks = tmp_path / "etc" / "zypp" / "locks"
+    locks.parent.mkdir(parents=True)
+    locks.write_text("\ntype: package\nmatch_type: glob\nsolvable_name: one\n\n"
+                     "type: package\nsolvable_name: two\nversion: < 3\n\ntype: patch\nsolvable_name: three\n")
+    assert zypper.locked_names(str(tmp_path)) == {"one"}

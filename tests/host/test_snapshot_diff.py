@@ -1,0 +1,163 @@
+# Copyright: (c) 2026, the microos.transactional contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The module snapshot_diff, on snapshots whose differences were made by hand or by zypper."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import pytest
+
+ROOT = "/.snapshots/{}/snapshot"
+
+
+@pytest.fixture
+def second(host):
+    """The root of snapshot 2, writable, made from 1."""
+    number = host.snapper("create", "--from", "1", "--read-write", "--print-number")
+    assert number == "2"
+    return pathlib.Path(ROOT.format(number))
+
+
+def changes(result, key="files"):
+    return {file["path"]: [file["change"]] + file["aspects"] for file in result[key]}
+
+
+def test_nothing_pending(host):
+    before = host.state()
+    result = host.module("snapshot_diff", _check=True)
+    assert (result["changed"], result["differs"], result["from"], result["to"]) == (False, False, 1, 1)
+    assert (result["files"], result["package_files_count"]) == ([], 0)
+    assert not any(result["packages"].values())
+    assert host.state() == before
+
+
+def test_packages_of_the_pending_snapshot_explain_their_files(host):
+    host.module("package", name="testbed-hello")
+    result = host.module("snapshot_diff", package_files=True)
+    assert (result["changed"], result["differs"], result["from"], result["to"]) == (False, True, 1, 2)
+    assert result["packages"]["installed"] == [{"name": "testbed-hello", "version": "1.0-1", "arch": "noarch"}]
+    assert result["files"] == []
+    explained = changes(result, "package_files")
+    assert explained["/usr/share/testbed/testbed-hello"] == ["added"]
+    assert result["package_files_count"] == len(explained) > 1
+    assert "package_files" not in host.module("snapshot_diff")
+    assert result["diff"][0]["after"] == "testbed-hello-1.0-1.noarch\n"
+    # and the way back
+    back = host.module("snapshot_diff", **{"from": "default", "to": "current"})
+    assert (back["from"], back["to"]) == (2, 1)
+    assert [row["name"] for row in back["packages"]["removed"]] == ["testbed-hello"]
+    assert back["files"] == []
+
+
+def test_upgrade_and_downgrade_as_rpm_sees_them(host):
+    host.module("package", name="testbed-hello")
+    host.enable("testbed-updates", snapshot=2)
+    host.module("package", name="testbed-hello", state="latest")
+    there = host.module("snapshot_diff", **{"from": "2", "to": "3"})["packages"]
+    back = host.module("snapshot_diff", **{"from": "3", "to": "2"})["packages"]
+    assert [row["name"] for row in there["upgraded"] + back["downgraded"]] == ["testbed-hello"] * 2
+    assert there["upgraded"][0]["old_version"] == back["downgraded"][0]["version"] == "1.0-1"
+    assert not there["installed"] + there["removed"] + back["installed"] + back["removed"]
+
+
+def test_every_way_in_which_a_file_can_differ(host, second):
+    share = second / "usr/share"
+    for name in ("added/deep/file", "owner"):
+        (share / name).parent.mkdir(parents=True, exist_ok=True)
+        (share / name).write_text("text")
+    third = pathlib.Path(ROOT.format(host.snapper("create", "--from", "2", "--read-write", "--print-number")))
+    there = third / "usr/share"
+    (there / "added/deep/file").write_text("other")
+    os.chown(there / "owner", 1, 1)
+    (there / "owner").chmod(0o600)
+    os.setxattr(there / "owner", "user.probe", b"1")
+    (third / "etc/hosts").unlink()
+    (third / "etc/hosts").mkdir()
+    (third / "etc/hosts/inner").write_text("")
+    (third / "lib").unlink()
+    (third / "lib").symlink_to("usr/lib64")
+    (third / "etc/hostname").touch()
+    result = changes(host.module("snapshot_diff", **{"from": "2", "to": "3"}))
+    assert result == {
+        "/etc/hosts": ["modified", "type"], "/etc/hosts/inner": ["added"], "/lib": ["modified", "target"],
+        "/usr/share/added/deep/file": ["modified", "content"],
+        "/usr/share/owner": ["modified", "mode", "owner", "group", "attributes"]}
+    assert changes(host.module("snapshot_diff", **{"from": "1", "to": "2"})) == {
+        "/usr/share/added": ["added"], "/usr/share/added/deep": ["added"], "/usr/share/added/deep/file": ["added"],
+        "/usr/share/owner": ["added"]}
+
+
+def test_paths(host, second):
+    for path in ("etc/probe", "usr/share/probe", "usr/lib/probe"):
+        (second / path).write_text("")
+
+    def found(*paths):
+        return list(changes(host.module("snapshot_diff", to="2", paths=paths)))
+    assert found("/etc", "/usr/share/", "/usr/share/probe") == ["/etc/probe", "/usr/share/probe"]
+    assert found("/etc/probe") == ["/etc/probe"]
+    assert found("/usr/nowhere") == []
+    assert found("/") == ["/etc/probe", "/usr/lib/probe", "/usr/share/probe"]
+
+
+def test_content(host, second):
+    etc = second / "etc"
+    (etc / "hosts").write_text((etc / "hosts").read_text() + "192.0.2.1 probe\n")
+    (etc / "repo").write_text("url=https://me:geheim@example.com/x")
+    (etc / "binary").write_bytes(b"\0\xff")
+    (etc / "large").write_text("x" * 200)
+    (etc / "key").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\ngeheim\n")
+    (etc / "private").write_text("geheim")
+    (etc / "private").chmod(0o640)
+    (etc / "closed").mkdir(0o700)
+    (etc / "closed/open").write_text("geheim")
+    (etc / "shadow").write_text("root:geheim::")
+    (etc / "shadow").chmod(0o644)
+    (second / "usr/share/elsewhere").write_text("not shown")
+    result = host.module("snapshot_diff", to="2", content=True, content_limit=190)
+    files = {file["path"]: file for file in result["files"]}
+    assert files["/etc/hosts"]["diff"].startswith("--- a/etc/hosts\n+++ b/etc/hosts\n@@ ")
+    assert files["/etc/hosts"]["diff"].endswith("\n+192.0.2.1 probe\n")
+    assert "+url=https://***@example.com/x\n\\ No newline at end of file\n" in files["/etc/repo"]["diff"]
+    assert {path: file["withheld"] for path, file in files.items() if "withheld" in file} == {
+        "/etc/binary": "binary", "/etc/large": "larger than 190 bytes", "/etc/key": "a private key",
+        "/etc/private": "not readable by everybody", "/etc/closed/open": "not readable by everybody",
+        "/etc/shadow": "holds secrets"}
+    assert set(files["/usr/share/elsewhere"]) == {"path", "change", "aspects"}
+    assert "geheim" not in str(result)
+    assert "~ /etc/hosts (content)\n--- a/etc/hosts" in result["diff"][1]["prepared"]
+
+
+def test_what_the_running_etc_got_since_is_merged_and_no_difference(host, second):
+    assert os.path.isdir(second / "etc/etc.syncpoint")
+    running = pathlib.Path("/etc/probe")
+    (second / "etc/staged").write_text("")
+    running.write_text("later")
+    try:
+        found = changes(host.module("snapshot_diff", to="2"))
+        back = changes(host.module("snapshot_diff", **{"from": "2", "to": "running"}))
+    finally:
+        running.unlink()
+    assert found == {"/etc/staged": ["added"]}
+    assert back == {"/etc/staged": ["removed"], "/etc/probe": ["added"]}
+
+
+@pytest.mark.parametrize("arguments, words", [
+    ({"to": "99"}, "to: there is no snapshot 99; there are 1"),
+    ({"from": "yesterday"}, "from: 'yesterday' is neither the number of a snapshot nor running, current, default"),
+    ({"to": "previous"}, "there is no snapshot before the current one, 1"),
+    ({"paths": ["etc"]}, "paths: 'etc' is not absolute"),
+    ({"paths": ["/lib/modules"]}, "'/lib/modules' leads through the symbolic link /lib"),
+])
+def test_what_cannot_be_done(host, arguments, words):
+    result = host.module("snapshot_diff", **arguments)
+    assert result.get("failed") and words in result["msg"], result
+
+
+def test_an_open_snapshot_can_be_looked_at(host):
+    number = host.snapper("create", "--from", "1", "--read-write", "--print-number",
+                          "--userdata", "transactional-update-in-progress=yes")
+    assert host.module("snapshot_diff", to=number)["differs"] is False
