@@ -70,7 +70,7 @@ def aspects(one: str, before: os.stat_result, other: str, after: os.stat_result)
 
 def changes(before: str, after: str, skipped: t.Container[str] = (),
             top: str = "") -> t.Iterator[tuple[str, str, list[str]]]:
-    """Yield ``(path, ADDED | MODIFIED | REMOVED, aspects)`` below ``top`` in no order, nothing at and below ``skipped``.
+    """Yield ``(path, ADDED | MODIFIED | REMOVED, aspects)`` below ``top``, in no order; nothing that is ``skipped``.
 
     A directory on one side only is all added or removed, whatever the other side has in its place.
     """

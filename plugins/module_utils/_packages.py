@@ -13,24 +13,17 @@ import contextlib
 import os
 import shlex
 import shutil
-import time
 import typing as t
 import uuid
 
-from ansible_collections.microos.transactional.plugins.module_utils import (
-    _package_requests,
-    _processes,
-    _resident,
-)
-from ansible_collections.microos.transactional.plugins.module_utils._errors import Busy, TransactionalError
+from ansible_collections.microos.transactional.plugins.module_utils import _package_requests
+from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
-from ansible_collections.microos.transactional.plugins.module_utils._namespace import read_only_view
 from ansible_collections.microos.transactional.plugins.module_utils._package_requests import FILE, SOLVER_ONLY, URL
 from ansible_collections.microos.transactional.plugins.module_utils._package_state import removable, unmet
-from ansible_collections.microos.transactional.plugins.module_utils._tools import command, rpm, snapper, zypper
-from ansible_collections.microos.transactional.plugins.module_utils._transaction import Transaction, choose_engine
+from ansible_collections.microos.transactional.plugins.module_utils._tools import rpm, zypper
+from ansible_collections.microos.transactional.plugins.module_utils._zypper_work import Run, ZypperWork
 
-MODULE = "microos.transactional.package"
 # Seen inside of a transaction and no part of a snapshot
 STAGE = "/var/cache/microos-transactional"
 INSTALL_OPTIONS = {
@@ -41,7 +34,6 @@ INSTALL_OPTIONS = {
     "force": "--force",
     "force_resolution": "--force-resolution",
 }
-Run = t.Callable[..., command.Result]
 
 
 def install_options(options: t.Mapping[str, t.Any]) -> list[str]:
@@ -50,31 +42,17 @@ def install_options(options: t.Mapping[str, t.Any]) -> list[str]:
     return recommends + [option for name, option in INSTALL_OPTIONS.items() if options.get(name)]
 
 
-def as_diff(changes: t.Mapping[str, t.Sequence[t.Mapping]]) -> dict:
-    """The before and after of ``--diff``: one line for each package."""
-    before, after = [], []
-    for kind, packages in changes.items():
-        for package in packages:
-            line = f"{package['name']}-{package['version']}.{package['arch']}"
-            if kind == "removed":
-                before.append(line)
-            else:
-                after.append(line)
-                if "old_version" in package:
-                    before.append(f"{package['name']}-{package['old_version']}.{package['arch']}")
-    return {"before": "".join(line + "\n" for line in sorted(before)),
-            "after": "".join(line + "\n" for line in sorted(after)),
-            "before_header": "packages", "after_header": "packages"}
-
-
-class Packages:
+class Packages(ZypperWork):
     """One request: ``names`` in ``state``, ``optional`` names only if there are such packages.
 
     ``options`` are those of the module. ``result`` is complete after ``ensure``.
     """
 
+    module = "microos.transactional.package"
+
     def __init__(self, host: Host, names: t.Sequence[str], state: str, options: t.Mapping[str, t.Any],
                  optional: t.Sequence[str] = ()):
+        super().__init__(host, options)
         remove = state == "absent"
         kind = options.get("type") or _package_requests.PACKAGE
         self.optional = _package_requests.parse_all(optional, kind, remove)
@@ -83,22 +61,12 @@ class Packages:
         self.optional = [request for request in self.optional if request not in named]
         self.state = state
         self.action = "remove" if remove else "install"
-        self.warnings: list[str] = []
-        self._options = dict(options)
         # whoever names a version means it
         self._options["allow_downgrade"] = options.get("allow_downgrade") or any(
             request.operator for request in self.requests)
-        self._host = host
-        self._engine = choose_engine(host, options.get("engine", "auto"))
-        # inside of a transaction the work is done there, and its end is not the business of this task
-        self._inside = _resident.inside() is not None
-        self._default = host.booted if self._inside else host.default()
         self._labels: dict[str, str] = {}
         self._staged: dict[str, str] = {}
-        self.result = dict(
-            {key: [] for key in zypper.SUMMARY.values()}, changed=False, engine=self._engine.name,
-            base=self._default, snapshot=None, pending=self._default != host.current, reboot_suggested=False,
-            download_size=0, size_difference=0, skipped_names=[])
+        self.result["skipped_names"] = []
 
     # --- what has to be done ----------------------------------------------------------------------------------------
 
@@ -166,26 +134,6 @@ class Packages:
 
     # --- how it is done ---------------------------------------------------------------------------------------------
 
-    def _wait_for_libzypp(self) -> None:
-        """Whoever works with libzypp on the host writes to the same cache; zypper itself would not see that inside."""
-        deadline = time.monotonic() + float(os.environ.get("ZYPP_LOCK_TIMEOUT") or 0)
-        while not self._inside:
-            holder = zypper.lock_holder()
-            if holder is None:
-                return
-            if time.monotonic() > deadline:
-                raise Busy(f"zypp is locked by {_processes.describe(holder)}", pid=holder)
-            time.sleep(0.1)
-
-    @contextlib.contextmanager
-    def _view(self, keep_cache: bool) -> t.Iterator[Run]:
-        """A way to run commands on the pending snapshot that leave no trace in it."""
-        if self._inside:
-            yield command.run
-            return
-        with read_only_view(snapper.path_of(self._default), self._host.mount_points, keep_cache) as view:
-            yield view.run
-
     @contextlib.contextmanager
     def _stage(self, todo: t.Sequence[_package_requests.Request]) -> t.Iterator[None]:
         """Copies of RPM files where they are seen inside."""
@@ -214,16 +162,6 @@ class Packages:
         return [self._staged.get(request.name, request.argument) for request in todo if not request.remove] + [
             sign + name for name in gone]
 
-    def _refresh(self) -> None:
-        with self._view(keep_cache=True) as run:
-            result = run(zypper.refresh_argv(self._global_options()), env=zypper.ENVIRONMENT)
-            answer = zypper.parse(result.stdout)
-            self._refuse_expired(run, result, answer)
-        if result.rc == zypper.REPOSITORIES_SKIPPED:
-            self._warn_of_skipped(answer)
-        elif result.rc != 0:
-            self._fail("refresh", result, answer)
-
     def _predict(self, root: str, todo: t.Sequence[_package_requests.Request], keep_cache: bool) -> None:
         """Ask the solver in a view of the pending snapshot that leaves no trace."""
         with self._view(keep_cache) as run:
@@ -233,29 +171,11 @@ class Packages:
         self._report(answer)
 
     def _change(self, todo: t.Sequence[_package_requests.Request]) -> None:
-        if self._inside:
-            answer = self._zypper(command.run, "/", todo)
-            self._refuse_unmet("/", todo, answer)
-            self._report(answer)
-            self.result.update(snapshot=self._default if self.result["changed"] else None, pending=True)
-            return
-        description = f"package {self.state} {' '.join(request.text for request in todo)}"
-        with Transaction(self._engine, MODULE, description, self._options.get("keep_failed", False)) as transaction:
-            root = snapper.path_of(transaction.snapshot)
-            answer = self._zypper(transaction.run, root, todo)
+        def work(run: Run, root: str) -> zypper.Answer:
+            answer = self._zypper(run, root, todo)
             self._refuse_unmet(root, todo, answer)
-            self._report(answer)
-            if not answer.is_empty:
-                transaction.close()
-        if transaction.recovered:
-            numbers = ", ".join(map(str, transaction.recovered))
-            self.warnings.append(f"deleted what an interrupted run had left: snapshot {numbers}")
-        if self.result["changed"]:
-            self.result.update(base=transaction.base, snapshot=transaction.snapshot, pending=True)
-
-    def _global_options(self) -> list[str]:
-        options = shlex.split(self._options.get("extra_args_precommand") or "")
-        return options + (["--no-gpg-checks"] if self._options.get("allow_untrusted") else [])
+            return answer
+        self._transact(f"package {self.state} {' '.join(request.text for request in todo)}", work)
 
     def _zypper(self, run: Run, root: str, todo: t.Sequence[_package_requests.Request],
                 dry_run: bool = False) -> zypper.Answer:
@@ -263,47 +183,8 @@ class Packages:
             ["--clean-deps"] if self._options.get("clean_deps") else [])
         argv = zypper.argv(self.action, self._arguments(root, todo), dry_run,
                            options + shlex.split(self._options.get("extra_args") or ""), self._global_options())
-        result = run(argv, env=zypper.ENVIRONMENT)
-        answer = zypper.parse(result.stdout)
-        if result.rc == zypper.AGAIN and not dry_run:
-            # the new zypper goes on where the old one stopped
-            result = run(argv, env=zypper.ENVIRONMENT)
-            answer = zypper.merge(answer, zypper.parse(result.stdout))
-        self._judge(run, result, answer)
-        self.result["reboot_suggested"] = answer.need_reboot or result.rc == zypper.REBOOT_NEEDED
-        return answer
-
-    # --- what came of it --------------------------------------------------------------------------------------------
-
-    def _judge(self, run: Run, result: command.Result, answer: zypper.Answer) -> None:
-        if result.rc == zypper.SCRIPTLET_FAILED and self._options.get("skip_post_errors"):
-            self.warnings.append(f"a scriptlet failed: {' / '.join(answer.text('warning', 'error', 'output'))}")
-        elif result.rc not in zypper.SUCCESS:
-            self._fail(self.action, result, answer)
-        self._refuse_expired(run, result, answer)
-        if result.rc == zypper.REPOSITORIES_SKIPPED:
-            self._warn_of_skipped(answer)
-        self.warnings += answer.found(zypper.OTHER_VENDOR)
-
-    def _refuse_expired(self, run: Run, result: command.Result, answer: zypper.Answer) -> None:
-        """zypper only warns of an expired key."""
-        if answer.found(zypper.EXPIRED) and not self._options.get("allow_untrusted"):
-            # else the next run would take the metadata from the cache, unasked
-            run(zypper.forget_argv(), env=zypper.ENVIRONMENT)
-            raise TransactionalError(
-                f"zypper would take metadata that is signed with an expired key: {' / '.join(answer.text('warning'))} "
-                "What to do: get the new key of the repository and import it, or remove the repository",
-                rc=result.rc, messages=[text for _kind, text in answer.messages], base=self._default)
-
-    def _warn_of_skipped(self, answer: zypper.Answer) -> None:
-        self.warnings.append(f"zypper skipped a repository: {' / '.join(answer.text('warning', 'error'))}")
-
-    def _fail(self, action: str, result: command.Result, answer: zypper.Answer) -> t.NoReturn:
-        names = "" if action == "refresh" else " " + " ".join(request.text for request in self.requests)
-        raise TransactionalError(
-            f"zypper could not {action}{names}, {zypper.explain(result.rc, answer, result.stderr)}",
-            cmd=result.argv, rc=result.rc, stdout=result.stdout, stderr=result.stderr, base=self._default,
-            messages=[text for _kind, text in answer.messages], problems=answer.problems)
+        names = " ".join(request.text for request in self.requests)
+        return self._ask(run, argv, f"{self.action} {names}", dry_run)
 
     def _refuse_unmet(self, root: str, todo: t.Sequence[_package_requests.Request], answer: zypper.Answer) -> None:
         """zypper also ends well where it did not do what was asked; rpm has the last word."""
@@ -318,6 +199,3 @@ class Packages:
                 f"{' / '.join(said).rstrip('.')}. {advice}",
                 messages=[text for _kind, text in answer.messages], base=self._default)
 
-    def _report(self, answer: zypper.Answer) -> None:
-        self.result.update(answer.changes, changed=not answer.is_empty, diff=as_diff(answer.changes),
-                           download_size=answer.download_size or 0, size_difference=answer.size_difference or 0)

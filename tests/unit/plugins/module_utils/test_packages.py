@@ -8,7 +8,7 @@ import types
 
 import pytest
 
-from ansible_collections.microos.transactional.plugins.module_utils import _packages
+from ansible_collections.microos.transactional.plugins.module_utils import _packages, _zypper_work
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._tools import command
 
@@ -23,7 +23,7 @@ SUMMARY = """<?xml version='1.0'?>
 
 def test_diff_lists_each_package_on_its_side():
     package = {"name": "lib", "version": "2-1", "arch": "noarch"}
-    diff = _packages.as_diff({
+    diff = _zypper_work.as_diff({
         "installed": [dict(package, name="new")], "removed": [dict(package, name="old")],
         "upgraded": [dict(package, old_version="1-1")],
     })
@@ -34,7 +34,7 @@ def test_diff_lists_each_package_on_its_side():
 @pytest.fixture
 def packages(monkeypatch):
     """A request for "new" on a host that is none; rpm and the engine are not asked."""
-    monkeypatch.setattr(_packages, "choose_engine", lambda *_arguments: types.SimpleNamespace(name="snapper"))
+    monkeypatch.setattr(_zypper_work, "choose_engine", lambda *_arguments: types.SimpleNamespace(name="snapper"))
     host = types.SimpleNamespace(current=1, booted=1, default=lambda: 1)
     return lambda **options: _packages.Packages(host, ["new"], "present", options)
 
