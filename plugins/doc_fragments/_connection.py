@@ -9,7 +9,7 @@ The options of the stock connections are taken from the ansible-core that runs, 
 
 from __future__ import annotations
 
-import yaml
+from ansible.module_utils.common.yaml import yaml_dump, yaml_load
 from ansible.plugins.connection import local, ssh
 
 
@@ -64,7 +64,7 @@ def _options(documentation: str) -> str:
         if isinstance(node, dict):
             return {key: strip(value) for key, value in node.items() if key != "version_added"}
         return [strip(item) for item in node] if isinstance(node, list) else node
-    return yaml.safe_dump({"options": strip(yaml.safe_load(documentation).get("options", {}))})
+    return yaml_dump({"options": strip(yaml_load(documentation).get("options", {}))})
 
 
 # assigned here, as sanity's yamllint reads only literals inside the class
