@@ -218,9 +218,11 @@ def test_after_a_reboot_nothing_is_open(host, run):
 
 def test_it_ends_by_itself_if_nobody_enters(host, run):
     run.open(idle_timeout=1)
-    job = subprocess.Popen(["nsenter", "--target", str(run.pid()), "--mount", "--root", "sleep", "3"])
-    assert job.wait() == 0
+    job = subprocess.Popen(["nsenter", "--target", str(run.pid()), "--mount", "--root", "sleep", "5"])
+    with pytest.raises(subprocess.TimeoutExpired):
+        job.wait(2)
     assert run.info()["alive"]
+    assert job.wait() == 0
     host.wait_for(lambda: not run.info()["alive"])
 
 

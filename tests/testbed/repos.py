@@ -55,11 +55,11 @@ PATCH = """
 <update from="testbed" status="stable" type="{category}" version="1">
 <id>{name}</id><title>Patch of the testbed</title><severity>{severity}</severity>
 <issued date="1767225600"/><description>Patch of the testbed</description><references/>
-<pkglist><collection>{hints}{packages}</collection></pkglist>
+<pkglist><collection>{packages}</collection></pkglist>
 </update>"""
 PATCHED = """
 <package name="testbed-{name}" version="{version}" release="1" arch="noarch">
-<filename>testbed-{name}-{version}-1.noarch.rpm</filename></package>"""
+<filename>testbed-{name}-{version}-1.noarch.rpm</filename>{hints}</package>"""
 # A licence to agree to; the builder's shell fills in the checksum
 SUSEDATA = """<susedata xmlns="http://linux.duke.edu/metadata/susedata" packages="{count}">{packages}</susedata>\n"""
 LICENCE = """
@@ -188,9 +188,9 @@ def updateinfo(repo: str, patches: dict) -> str:
         "".join(
             PATCH.format(
                 name=name,
-                hints="".join(f"<{hint}>True</{hint}>" for hint in patch.get("hints", [])),
                 packages="".join(
-                    PATCHED.format(name=package, version=version)
+                    PATCHED.format(name=package, version=version,
+                                   hints="".join(f"<{hint}>True</{hint}>" for hint in patch.get("hints", [])))
                     for package, version in patch["packages"][repo].items()
                 ),
                 **{"category": "recommended", "severity": "moderate", **patch.get("kind", {})},

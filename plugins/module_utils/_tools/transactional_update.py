@@ -18,6 +18,7 @@ from ansible_collections.microos.transactional.plugins.module_utils._tools impor
 # As libeconf reads them: the first main file that exists, then all drop-ins, of which a later directory hides an
 # earlier one's by name
 MAIN = ("/etc/tukit.conf", "/run/tukit.conf", "/usr/etc/tukit.conf")
+UPDATE_CONFIGURATION = ("/usr/etc/transactional-update.conf", "/etc/transactional-update.conf")
 DROP_INS = ("/usr/etc/tukit.conf.d", "/run/tukit.conf.d", "/etc/tukit.conf.d")
 
 
@@ -61,3 +62,13 @@ def _configuration() -> list[str]:
 def allows_soft_reboot() -> bool:
     """What the host says of soft reboots that nobody asked for by name; tukit's own default is yes."""
     return parse_setting("REBOOT_ALLOW_SOFT_REBOOT", _configuration()) in (None, "true")
+
+
+def update_method() -> str | None:
+    """The ``UPDATE_METHOD`` that the host's own updates use; of two files the administrator's counts (6.1.3)."""
+    texts = []
+    for path in UPDATE_CONFIGURATION:
+        if os.path.exists(path):
+            with open(path, encoding="utf-8", errors="replace") as stream:
+                texts.append(stream.read())
+    return parse_setting("UPDATE_METHOD", texts)

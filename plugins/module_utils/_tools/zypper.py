@@ -102,15 +102,19 @@ def forget_argv() -> list[str]:
     return ["zypper", "--non-interactive", "--xmlout", "clean", "--metadata", "--raw-metadata"]
 
 
-def locked_names(root: str) -> set[str]:
-    """The names of packages that a lock is about whatever their version; patterns of names are left to the solver."""
+def locks_file(root: str) -> str:
+    """What zypp's file of locks says."""
     try:
         with open(os.path.join(root, "etc/zypp/locks"), encoding="utf-8") as stream:
-            blocks = stream.read().split("\n\n")
+            return stream.read()
     except FileNotFoundError:
-        return set()
+        return ""
+
+
+def locked_names(root: str) -> set[str]:
+    """The names of packages that a lock is about whatever their version; patterns of names are left to the solver."""
     locks = [dict(line.partition(": ")[::2] for line in block.splitlines() if not line.startswith("#"))
-             for block in blocks]
+             for block in locks_file(root).split("\n\n")]
     return {lock["solvable_name"] for lock in locks
             if lock.get("type", "package") == "package" and "solvable_name" in lock
             and not {"repo", "version", "solvable_arch"} & set(lock)}
