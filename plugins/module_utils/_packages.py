@@ -198,4 +198,3 @@ class Packages(ZypperWork):
                 f"zypper reported success, but did not {self.action} {', '.join(item.text for item in left)}: "
                 f"{' / '.join(said).rstrip('.')}. {advice}",
                 messages=[text for _kind, text in answer.messages], base=self._default)
-

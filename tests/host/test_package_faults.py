@@ -144,7 +144,8 @@ def test_a_locked_zypp_is_waited_for(host):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_zypper_that_is_killed(host, number):
     before = host.state()
-    process = host.start_module("package", name=[f"testbed-many-{index:03}" for index in range(1, 101)])  # takes its time
+    many = [f"testbed-many-{index:03}" for index in range(1, 101)]  # takes its time
+    process = host.start_module("package", name=many)
 
     def found():
         told = host.run("pgrep", "--exact", "zypper").stdout.split()
