@@ -148,7 +148,7 @@ def test_a_zypper_that_is_killed(host, number):
     process = host.start_module("package", name=many)
 
     def found():
-        """Not those of another run of the tests on this machine."""
+        """Those at work in the snapshot, not those of earlier tests that nobody has waited for."""
         pids = []
         for pid in map(int, host.run("pgrep", "--exact", "zypper").stdout.split()):
             with contextlib.suppress(FileNotFoundError):
