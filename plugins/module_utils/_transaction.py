@@ -36,6 +36,9 @@ TAG = PREFIX + "transaction"
 BASE = PREFIX + "base"
 MODULE = PREFIX + "module"
 FAILED = PREFIX + "failed"
+# From before the close until its result is on the disk. The userdata is there at once, the default only with the next
+# commit of btrfs: a power cut between the two leaves a closed snapshot that never was the default.
+CLOSING = PREFIX + "closing"
 # Seconds that the end of a transaction waits for others who only look whether the host is free
 PATIENCE = 60
 # Between tukit's open and the tagging only the description tells whose snapshot it is.
@@ -56,13 +59,17 @@ def choose_engine(host: Host, wanted: str = "auto") -> Engine:
 
 
 def leftovers(snapshots: t.Iterable[t.Mapping], in_use: t.Container[int]) -> list[int]:
-    """Open snapshots that an earlier run of this collection left, unless they were kept on purpose.
+    """Snapshots that an earlier run of this collection left open or half closed, unless they were kept on purpose.
 
-    One that is in use all the same, booted from the boot menu perhaps, is not ours to delete any more.
+    One that is in use all the same, booted from the boot menu perhaps, is not ours to delete any more; neither is a
+    half closed one that others came after, who may have had it as their default.
     """
+    rows = list(snapshots)
+    newest = max((row["number"] for row in rows), default=0)
     return [
-        row["number"] for row in snapshots
-        if is_open(row) and FAILED not in row["userdata"] and row["number"] not in in_use
+        row["number"] for row in rows
+        if (is_open(row) or (CLOSING in row["userdata"] and row["number"] == newest))
+        and FAILED not in row["userdata"] and row["number"] not in in_use
         and (TAG in row["userdata"] or row["description"].startswith(DESCRIPTION_PREFIX))
     ]
 
@@ -154,7 +161,7 @@ class Transaction:
                 f"{self._about(default)}; closing would lose that change, so it was not closed. Run the task again to "
                 f"build on snapshot {default}", base=self.base, default=default)
         with uninterrupted():
-            snapper.modify(self.snapshot, cleanup=CLEANUP)
+            snapper.modify(self.snapshot, {CLOSING: "yes"}, cleanup=CLEANUP)
             self.engine.close(self.snapshot)
             now = self.engine.host.default()
             if now != self.snapshot:
@@ -162,11 +169,12 @@ class Transaction:
                                          base=self.base, default=now)
             self._over = True
             disks.flush()
+            snapper.modify(self.snapshot, {CLOSING: ""})
 
     def keep(self) -> None:
         """Instead of deleting it, keep the snapshot for a look; it never becomes the default."""
         self._leave()
-        snapper.modify(self.snapshot, {FAILED: "yes"}, cleanup=CLEANUP)
+        snapper.modify(self.snapshot, {FAILED: "yes", CLOSING: ""}, cleanup=CLEANUP)
         self._over = True
 
     def __exit__(self, _type, exc, _traceback):
@@ -209,10 +217,14 @@ class Transaction:
         """Delete what runs that are over have left; they hold nothing any more, as nobody else is at work."""
         _resident.forget_dead()
         host = self.engine.host
-        for number in leftovers(snapper.snapshots(), {host.booted, host.current, host.default()}):
+        rows = snapper.snapshots()
+        self.recovered = leftovers(rows, {host.booted, host.current, host.default()})
+        for number in self.recovered:
             _processes.end_inside(snapper.path_of(number))
             self.engine.abort(number)
-            self.recovered.append(number)
+        for number in (row["number"] for row in rows if CLOSING in row["userdata"]):
+            if number not in self.recovered:
+                snapper.modify(number, {CLOSING: ""})
         self.engine.mend_boot_entry()
 
     def _about(self, number: int) -> str:

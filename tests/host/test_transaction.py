@@ -39,6 +39,38 @@ def test_close_fails_if_the_default_was_moved(host, begin):
     assert (host.numbers(), host.default()) == ([1, other], other)
 
 
+@pytest.fixture
+def half_closed(host, begin):
+    """What a power cut in a close can leave: the snapshot is closed, and nothing made it the default for good."""
+    with begin() as transaction:
+        transaction.close()
+    host.snapper("modify", "--userdata", "ansible-closing=yes", "2")
+    return transaction
+
+
+def test_a_half_closed_snapshot_is_deleted_by_the_next_run(host, begin, half_closed):
+    host.snapper("modify", "--default", "1")
+    with begin() as transaction:
+        transaction.close()
+    assert transaction.recovered == [2]
+    assert (host.numbers(), host.default()) == ([1, transaction.snapshot], transaction.snapshot)
+
+
+def test_a_close_of_which_only_the_end_is_missing_is_ended(host, begin, half_closed):
+    with begin() as transaction:
+        assert transaction.base == 2
+    assert host.numbers() == [1, 2]
+    assert "ansible-closing" not in host.userdata(2)
+
+
+def test_a_half_closed_snapshot_that_others_came_after_is_kept(host, begin, half_closed):
+    other = make_default(host)
+    with begin():
+        pass
+    assert host.numbers() == [1, 2, other]
+    assert "ansible-closing" not in host.userdata(2)
+
+
 def test_leaving_without_close_deletes_the_snapshot(host, begin):
     before = host.state()
     with begin() as transaction:

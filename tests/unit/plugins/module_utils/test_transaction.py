@@ -23,3 +23,11 @@ def test_leftovers_are_our_own_open_snapshots():
         row(6, "Snapshot Update of #1", **in_progress),  # somebody else's
         row(7, "ansible: package present a", ansible_transaction="u", **in_progress),  # booted from the boot menu
     ], in_use={7}) == [3, 4]
+
+
+def test_half_closed_is_a_leftover_while_it_is_the_newest():
+    closing = {"ansible_transaction": "u", "ansible_closing": "yes"}
+    assert leftovers([row(1), row(2, **closing)], in_use={1}) == [2]
+    assert leftovers([row(1), row(2, **closing)], in_use={2}) == []  # only the end of its close is missing
+    assert leftovers([row(1), row(2, **closing), row(3)], in_use={3}) == []
+    assert leftovers([], in_use=set()) == []
