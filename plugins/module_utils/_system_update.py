@@ -12,7 +12,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
-from ansible_collections.microos.transactional.plugins.module_utils._repositories import configuration
+from ansible_collections.microos.transactional.plugins.module_utils._repository_files import configuration
 from ansible_collections.microos.transactional.plugins.module_utils._tools import command, transactional_update, zypper
 from ansible_collections.microos.transactional.plugins.module_utils._zypper_work import Run, ZypperWork
 

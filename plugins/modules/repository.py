@@ -268,11 +268,8 @@ from ansible.module_utils.urls import open_url
 
 from ansible_collections.microos.transactional.plugins.module_utils import _module
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
-from ansible_collections.microos.transactional.plugins.module_utils._repositories import (
-    Repositories,
-    hide,
-    secrets_in,
-)
+from ansible_collections.microos.transactional.plugins.module_utils._repositories import Repositories
+from ansible_collections.microos.transactional.plugins.module_utils._repository_safety import hide, secrets_in
 
 # More than any key file has
 KEY_BYTES = 1 << 20

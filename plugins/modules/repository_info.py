@@ -159,7 +159,7 @@ engine:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.microos.transactional.plugins.module_utils import _module
-from ansible_collections.microos.transactional.plugins.module_utils._repositories import overview
+from ansible_collections.microos.transactional.plugins.module_utils._repository_overview import overview
 from ansible_collections.microos.transactional.plugins.module_utils._transaction import choose_engine
 
 

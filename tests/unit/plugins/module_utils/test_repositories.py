@@ -8,7 +8,11 @@ import os
 
 import pytest
 
-from ansible_collections.microos.transactional.plugins.module_utils import _repositories as repositories
+from ansible_collections.microos.transactional.plugins.module_utils import (
+    _repository_files,
+    _repository_requests,
+    _repository_safety,
+)
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._tools import keys, zypp_files
 
@@ -99,7 +103,7 @@ def test_remove():
     ("ftp://x", 1), ("https://x?ssl_verify=no", 1), ("https://x?ssl_verify=yes", 0), ("http://x?ssl_verify=no", 2),
     ("iso:/?iso=a.iso&url=http://x", 1), ("iso:/?iso=a.iso&url=dir:/x", 0)])
 def test_flaws_of_an_address(url, flaws):
-    assert len(repositories.flaws_of_address(url)) == flaws
+    assert len(_repository_safety.flaws_of_address(url)) == flaws
 
 
 @pytest.mark.parametrize("settings, configuration, expected", [
@@ -112,18 +116,18 @@ def test_flaws_of_an_address(url, flaws):
     ({}, {"pkg_gpgcheck": "on"}, (True, True, True)),
 ])
 def test_checks(settings, configuration, expected):
-    assert tuple(repositories.checks(settings, configuration).values()) == expected
+    assert tuple(_repository_safety.checks(settings, configuration).values()) == expected
 
 
 def test_hide():
-    assert repositories.hide("at https://user:secret@host/x and http://host/@x") == (
+    assert _repository_safety.hide("at https://user:secret@host/x and http://host/@x") == (
         "at https://********@host/x and http://host/@x")
 
 
 # --- requests --------------------------------------------------------------------------------------------------------
 
 def test_a_new_repository(tmp_path):
-    (edit,) = repositories.Wanted(request(baseurl=["https://x"])).edits(str(tmp_path), present=True)
+    (edit,) = _repository_requests.Wanted(request(baseurl=["https://x"])).edits(str(tmp_path), present=True)
     assert (edit.path, edit.before) == ("/etc/zypp/repos.d/one.repo", "")
     assert edit.after == ("[one]\nname=one\nenabled=1\nautorefresh=1\nbaseurl=https://x\n"
                           "gpgcheck=1\nrepo_gpgcheck=1\npkg_gpgcheck=1\n")
@@ -131,16 +135,16 @@ def test_a_new_repository(tmp_path):
 
 def test_credentials(tmp_path):
     root = str(tmp_path)
-    wanted = repositories.Wanted(request(baseurl=["https://x?a=b"], username="me", password="it"))
-    with repositories.written(wanted.edits(root, present=True)):
+    wanted = _repository_requests.Wanted(request(baseurl=["https://x?a=b"], username="me", password="it"))
+    with _repository_files.written(wanted.edits(root, present=True)):
         pass
     assert not wanted.edits(root, present=True)
     path = tmp_path / "etc/zypp/credentials.d/one"
     assert (path.read_text(), path.stat().st_mode & 0o777) == ("username=me\npassword=it\n", 0o600)
     assert "baseurl=https://x?a=b&credentials=one\n" in (tmp_path / "etc/zypp/repos.d/one.repo").read_text()
-    edits = repositories.Wanted(request(state="absent")).edits(root, present=False)
-    assert "it" not in str([repositories.as_diff(edit) for edit in edits if "credentials.d" in edit.path])
-    with repositories.written(edits):
+    edits = _repository_requests.Wanted(request(state="absent")).edits(root, present=False)
+    assert "it" not in str([_repository_files.as_diff(edit) for edit in edits if "credentials.d" in edit.path])
+    with _repository_files.written(edits):
         pass
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
@@ -149,18 +153,18 @@ def test_credentials_of_others_stay(tmp_path):
     root = str(tmp_path)
     for name in ("one", "two"):
         text = f"[{name}]\nbaseurl=https://x?credentials=one\n"
-        repositories.write(f"{root}/etc/zypp/repos.d/{name}.repo", text, 0o644)
-    repositories.write(f"{root}/etc/zypp/credentials.d/one", "username=me\n", 0o600)
-    (edit,) = repositories.Wanted(request(state="absent")).edits(root, present=False)
+        _repository_files.write(f"{root}/etc/zypp/repos.d/{name}.repo", text, 0o644)
+    _repository_files.write(f"{root}/etc/zypp/credentials.d/one", "username=me\n", 0o600)
+    (edit,) = _repository_requests.Wanted(request(state="absent")).edits(root, present=False)
     assert edit.path.endswith("one.repo")
 
 
 def test_what_was_written_is_taken_back(tmp_path):
     root = str(tmp_path)
-    repositories.write(f"{root}/a", "before\n", 0o600)
-    edits = [repositories.Edit(root, "/a", "before\n", "after\n", 0o644),
-             repositories.Edit(root, "/b", "", "new\n", 0o644)]
-    with pytest.raises(KeyError), repositories.written(edits):
+    _repository_files.write(f"{root}/a", "before\n", 0o600)
+    edits = [_repository_files.Edit(root, "/a", "before\n", "after\n", 0o644),
+             _repository_files.Edit(root, "/b", "", "new\n", 0o644)]
+    with pytest.raises(KeyError), _repository_files.written(edits):
         assert sorted(os.listdir(root)) == ["a", "b"]
         raise KeyError
     assert os.listdir(root) == ["a"]
@@ -179,13 +183,13 @@ def test_what_was_written_is_taken_back(tmp_path):
 ])
 def test_refused(arguments, words):
     with pytest.raises(TransactionalError, match=words) as caught:
-        repositories.Wanted(request(**arguments))
+        _repository_requests.Wanted(request(**arguments))
     assert "it@" not in str(caught.value)
 
 
 def test_secrets_in_addresses():
     params = request(baseurl=["https://me:it@x", "https://y"], keys=[{"url": "https://token@z"}, {"url": None}])
-    assert repositories.secrets_in(params) == {"me:it", "me", "it", "token"}
+    assert _repository_safety.secrets_in(params) == {"me:it", "me", "it", "token"}
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------
@@ -206,17 +210,17 @@ def test_parse_keys():
 def test_keys_that_are_refused(params, words):
     params = dict({"url": None, "file": None, "content": None, "state": "present"}, **params)
     with pytest.raises(TransactionalError, match=words):
-        repositories.WantedKey(params, False, lambda url: b"")
+        _repository_requests.WantedKey(params, False, lambda url: b"")
 
 
 def test_a_key_is_done():
     params = {"url": None, "file": "/x", "content": None, "state": "present",
               "fingerprint": " ".join(FINGERPRINT[i:i + 4] for i in range(0, 40, 4)).lower()}
-    key = repositories.WantedKey(params, False, lambda url: b"")
+    key = _repository_requests.WantedKey(params, False, lambda url: b"")
     there = {"fingerprint": FINGERPRINT, "expired": False, "entry": "gpg-pubkey-1-2"}
     assert not key.is_done([])
     assert key.is_done([there])
     assert not key.is_done([dict(there, expired=True)])
-    key = repositories.WantedKey(dict(params, state="absent", file=None), False, lambda url: b"")
+    key = _repository_requests.WantedKey(dict(params, state="absent", file=None), False, lambda url: b"")
     assert key.is_done([])
     assert not key.is_done([there])
