@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -122,13 +124,12 @@ class VM:
     def kill(self) -> None:
         pid = self.pid()
         if pid:
-            os.kill(pid, signal.SIGKILL)
-            while self.pid():
-                try:
-                    os.waitpid(pid, os.WNOHANG)
-                except ChildProcessError:  # started by another command
-                    pass
-                time.sleep(0.02)
+            process = os.pidfd_open(pid)
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+            select.select([process], [], [])  # until its last thread has ended, which holds the locks of the disks
+            os.close(process)
+            with contextlib.suppress(ChildProcessError):  # started by another command
+                os.waitpid(pid, 0)
 
     def qmp(self, command: str, **arguments) -> object:
         """One command to QEMU's control socket."""
