@@ -34,7 +34,8 @@ demo-shell: deps ## log in to the demo's VM and play on
 test: deps ## all gates: build lint unit sanity host inside testbed molecule faults
 	@$(PYTHON) tests/gates.py
 
-test-full: test ## the same, and every fault and 30 power cuts on each engine: hours
+test-full: test ## the same, a kernel update, every fault and 30 power cuts on each engine: hours
+	$(MAKE) molecule SCENARIOS=update
 	$(MAKE) faults FAULTS="--cuts 30 --faults all --again all"
 
 deps: ## install what the other targets need

@@ -25,8 +25,11 @@ CACHE = Path(os.environ.get("TESTBED_CACHE")
              or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "microos-testbed")
 ENGINES = ("tukit", "snapper")
 SUITE = "trixie"
+KERNEL = "linux-image-cloud-amd64"
+# A newer one, for updates
+OTHER_KERNEL = f"{KERNEL}/{SUITE}-backports"
 PACKAGES = (
-    "linux-image-cloud-amd64 systemd systemd-sysv systemd-boot systemd-boot-efi udev dbus dracut zstd kmod btrfs-progs "
+    f"{KERNEL} systemd systemd-sysv systemd-boot systemd-boot-efi udev dbus dracut zstd kmod btrfs-progs "
     "snapper zypper rpm createrepo-c gpg gpg-agent python3 python3-btrfsutil openssh-server sudo rsync iproute2 less "
     "attr acl"
 ).split()
@@ -126,6 +129,23 @@ def rootfs() -> Path:
     return cached(f"rootfs-{digest(SUITE, ' '.join(PACKAGES))}", make) / "root.tar"
 
 
+def kernel() -> Path:
+    """Another kernel with its modules, as a tar file."""
+    def make(work: Path) -> None:
+        sources = f's/^deb \\([^ ]*\\) {SUITE} /deb \\1 {SUITE}-backports /p'
+        hook = f'sed -n "{sources}" "$1/etc/apt/sources.list" >"$1/etc/apt/sources.list.d/backports.list"'
+        run("mmdebstrap", "--quiet", "--variant=extract", f"--include={OTHER_KERNEL}", f"--setup-hook={hook}", SUITE,
+            work / "tree", stdout=sys.stderr)
+        tree = work / "tree"
+        (tree / "boot").mkdir(exist_ok=True)
+        for path in tree.glob("usr/lib/modules/*/vmlinuz"):  # where newer packages have it
+            path.rename(tree / "boot" / f"vmlinuz-{path.parent.name}")
+        names = [path.relative_to(tree) for top in ("boot/vmlinuz-*", "usr/lib/modules/*") for path in tree.glob(top)]
+        run("tar", "-cf", work / "kernel.tar", "-C", tree, *names)
+        shutil.rmtree(tree)
+    return cached(f"kernel-{digest(SUITE, OTHER_KERNEL)}", make) / "kernel.tar"
+
+
 def overlays(engine: str) -> list[Path]:
     """The trees that are laid over the packages, in this order."""
     real = os.environ.get("TESTBED_OVERLAY")
@@ -135,17 +155,17 @@ def overlays(engine: str) -> list[Path]:
 
 def image(engine: str) -> Path:
     """The disks of a guest that was never booted: a directory with root.img and esp.img."""
-    base = rootfs()
+    base, newer = rootfs(), kernel()
     key = Path(f"{ssh_key()}.pub")
     sources = [HERE / name for name in ("image.py", "repos.py", "repos")]
-    name = digest(engine, base.parent.name, key, *sources, *overlays(engine))
+    name = digest(engine, base.parent.name, newer.parent.name, key, *sources, *overlays(engine))
 
     def make(work: Path) -> None:
         # mounts and loop devices of the build go with this namespace
         log = work / "build.log"
         with open(log, "wb") as stream:
             done = subprocess.run(["unshare", "--mount", "--propagation", "private", sys.executable, HERE / "image.py",
-                                   engine, base, key, work], stdout=stream, stderr=stream, check=False)
+                                   engine, base, newer, key, work], stdout=stream, stderr=stream, check=False)
         if done.returncode != 0:
             raise SystemExit(f"testbed: building the image failed:\n{log.read_text()}")
     return cached(f"image-{engine}-{name}", make)
@@ -154,13 +174,13 @@ def image(engine: str) -> Path:
 # --- building, inside the namespace ------------------------------------------------------------------------------
 
 
-def build(engine: str, base: Path, key: Path, work: Path) -> None:
+def build(engine: str, base: Path, newer_kernel: Path, key: Path, work: Path) -> None:
     tree = work / "tree"
     tree.mkdir()
     run("mount", "-t", "tmpfs", "-o", "size=3G,mode=755", "tmpfs", tree)
     run("tar", "-xf", base, "-C", tree)
     repositories = work / "repositories"
-    repos.build(tree, repositories)
+    repos.build(tree, newer_kernel, repositories)
     for overlay in [repositories, *overlays(engine)]:
         # the umask of the checkout is none of the guest's business
         run("rsync", "--archive", "--chown=root:root", "--chmod=u+w,go=rX", f"{overlay}/", f"{tree}/")
@@ -317,4 +337,4 @@ def enter(engine: str, binds: Iterable[str], argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    build(sys.argv[1], *map(Path, sys.argv[2:5]))
+    build(sys.argv[1], *map(Path, sys.argv[2:]))

@@ -1,8 +1,9 @@
 """Builds the RPM repositories of the test guests from repos/packages.toml.
 
-    python3 tests/testbed/repos.py ROOTFS TARGET
+    python3 tests/testbed/repos.py ROOTFS KERNEL TARGET
 
 ROOTFS is an unpacked Debian 13 root with rpm, createrepo-c and gpg; their tools run inside it and leave it as it was.
+KERNEL is a tar file with what the package of a kernel has in /boot and /usr/lib/modules.
 TARGET becomes a tree to lay over the guest's root:
 
     /opt/testbed/repos/NAME         the repositories
@@ -106,7 +107,7 @@ RPM = (
 )
 
 
-def build(rootfs: Path, target: Path) -> None:
+def build(rootfs: Path, kernel: Path, target: Path) -> None:
     """Build everything; `target` must not have repositories yet. A failing tool raises an error with its output."""
     table = tomllib.loads(TABLE.read_text())
     built = {name: repo for name, repo in table["repos"].items() if "baseurl" not in repo}
@@ -115,6 +116,7 @@ def build(rootfs: Path, target: Path) -> None:
         packages = {name: package for row in table["packages"].items() for name, package in numbered(*row)}
         write_specs(packages, work / "specs")
         write_metadata(table.get("patches", {}), packages, work / "metadata")
+        shutil.copy(kernel, work / "kernel.tar")
         script = make_keys() + [line for name, repo in built.items() for line in make_repo(name, repo)]
         run_inside(rootfs, work, script)
         for name, repo in built.items():
@@ -143,7 +145,7 @@ def spec(name: str, version: str, repo: str, package: dict) -> str:
     relations = ("provides", "requires", "recommends", "conflicts")
     tags = [f"{tag.capitalize()}: {item}" for tag in relations for item in package.get(tag, [])]
     tags += [f"Vendor: {vendor}" for vendor in [package.get("vendors", {}).get(repo)] if vendor]
-    scriptlets = [f"%{tag}\n{package[tag]}\n" for tag in ("pre", "post") if tag in package]
+    scriptlets = [f"%{tag}\n{package[tag]}\n" for tag in ("pre", "post", "posttrans") if tag in package]
     install, files = [package.get("install", "")], list(package.get("paths", []))
     for path, content in package.get("files", {}).items():
         mode = "0755" if "/bin/" in path else "0644"
@@ -276,6 +278,6 @@ def write_repo_files(repos: dict, directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) != 4:
         sys.exit(__doc__)
-    build(Path(sys.argv[1]).resolve(), Path(sys.argv[2]))
+    build(Path(sys.argv[1]).resolve(), *map(Path, sys.argv[2:]))
