@@ -108,9 +108,10 @@ class Host:
 
     def wait_for(self, condition, seconds=30):
         deadline = time.monotonic() + seconds
-        while not condition():
+        while not (met := condition()):
             assert time.monotonic() < deadline, "it did not happen in time"
             time.sleep(0.01)
+        return met
 
 
 @pytest.fixture

@@ -150,13 +150,13 @@ def test_a_zypper_that_is_killed(host, number):
     def found():
         """Those at work in the snapshot, not those of earlier tests that nobody has waited for."""
         pids = []
-        for pid in map(int, host.run("pgrep", "--exact", "zypper").stdout.split()):
+        # zypper calls itself Zypp-main once it has begun
+        for pid in map(int, host.run("pgrep", "--exact", "zypper|Zypp-main").stdout.split()):
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samefile(f"/proc/{pid}/root", "/.snapshots/2/snapshot"):
                     pids.append(pid)
         return pids
-    host.wait_for(found)
-    for pid in found():
+    for pid in host.wait_for(found):
         os.kill(pid, number)
     out, _err = process.communicate()
     assert '"failed": true' in out
