@@ -35,6 +35,8 @@ SINCE = "%Y-%m-%dT%H:%M:%SZ"
 TRACES = ("/usr/lib/sysimage/rpm/.rpm.lock", "/usr/lib/sysimage/rpm/rpmdb.sqlite-shm",
           "/usr/lib/sysimage/rpm/rpmdb.sqlite-wal")
 TRACE_DIRECTORY = "/__pycache__"
+# Where libzypp (17.36) runs the %posttrans of packages; it makes the directory if need be, and leaves it empty
+SCRATCH = ("/var/adm/update-scripts",)
 # Mount points that no snapshot has anything for
 ELSEWHERE = ("/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/.snapshots")
 # How long jobs may take to end before the close is refused
@@ -237,7 +239,7 @@ class RunTransaction:
         if then is not None:
             found += _difference.compare_since(then, before, after, "/etc")
         # these are made where the snapshot has none, for the transaction to work
-        points = {parent for path in (*live, *PRIVATE, *LENT) for parent in _parents(path)}
+        points = {parent for path in (*live, *PRIVATE, *LENT, *_scratch(after)) for parent in _parents(path)}
         return [(path, kind) for path, kind in found
                 if not is_trace(path) and not (kind == _difference.ADDED and path in points)]
 
@@ -285,6 +287,11 @@ class RunTransaction:
         lines += [f"file {row['change']}: {row['path']}" for row in files]
         return dict(differences, files=files, files_of_packages=len(changes) - len(files),
                     diff={"prepared": "".join(line + "\n" for line in lines)})
+
+
+def _scratch(root: str) -> list[str]:
+    """Directories that zypper's own work left empty."""
+    return [path for path in SCRATCH if os.path.isdir(root + path) and not os.listdir(root + path)]
 
 
 def _nevra(row: t.Mapping[str, str]) -> str:

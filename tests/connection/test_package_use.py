@@ -62,6 +62,14 @@ def test_many_tasks_in_one_transaction_make_one_snapshot(controller, host):
     assert len(packages(2)) == 11
 
 
+def test_the_scratch_of_zypper_is_no_change_and_not_in_the_way(controller, host):
+    """It makes /var/adm/update-scripts, which the host's /var hides, for scriptlets that run after everything else."""
+    controller.check([controller.play(controller.transaction("open"), package("testbed-posttrans"),
+                                      controller.transaction("closed"))], variables=USE)
+    assert host.snapshots() == [1, 2]
+    assert (host.snapshot() / "usr/share/testbed/testbed-posttrans").read_text() == "done\n"
+
+
 ROLE = {
     "defaults/main.yml": {"plain_state": "present", "plain_extra": []},
     "vars/Debian.yml": {"plain_packages": ["testbed-hello", "testbed-app"]},
