@@ -139,8 +139,13 @@ class Transaction:
         self.default = self.engine.host.default()
         self.base = self.default if self.base is None else self.base
         tags = dict(self._tags, **{TAG: self.id, BASE: str(self.base)})
+        there = snapper.directories()
         with uninterrupted():
-            self.snapshot = self.engine.open(self.base, self.description, tags)
+            try:
+                self.snapshot = self.engine.open(self.base, self.description, tags)
+            except TransactionalError:
+                snapper.delete_half_made(there)
+                raise
         self._namespace = self._hold(self)
 
     def leave_open(self) -> None:

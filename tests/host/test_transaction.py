@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
-from ansible_collections.microos.transactional.plugins.module_utils._tools import btrfs
+from ansible_collections.microos.transactional.plugins.module_utils._tools import btrfs, command
 from ansible_collections.microos.transactional.plugins.module_utils._transaction import Transaction, choose_engine
 
 
@@ -171,6 +171,25 @@ def test_nobody_slips_in_while_the_transaction_is_open(begin):
         other = subprocess.run(["tukit", "-q", "open"], capture_output=True, text=True, check=False)
     assert other.returncode == 1
     assert "Another instance of tukit is already running" in other.stderr
+
+
+@pytest.mark.snapper  # tukit calls it by its path
+@pytest.mark.parametrize("made", ["true", "btrfs subvolume snapshot / /.snapshots/2/snapshot"])
+def test_what_a_killed_snapper_half_made_is_deleted(host, begin, made, monkeypatch, tmp_path):
+    snapper = tmp_path / "snapper"
+    snapper.write_text(f"""#!/bin/sh
+        case " $* " in
+            *" create "*) mkdir /.snapshots/2; {made}; kill -KILL $$ ;;
+        esac
+        exec /usr/bin/snapper "$@"
+    """)
+    snapper.chmod(0o755)
+    monkeypatch.setattr(command, "PATH", f"{tmp_path}:{command.PATH}")
+    before = host.state()
+    with pytest.raises(TransactionalError), begin():
+        pass
+    assert host.state() == before
+    assert os.listdir("/.snapshots") == ["1"]
 
 
 @pytest.mark.snapper

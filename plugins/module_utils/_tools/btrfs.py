@@ -72,3 +72,10 @@ def set_read_only(path: str, value: bool) -> None:
         _lib("set_subvolume_read_only", path, value)
     else:
         command.check(["btrfs", "property", "set", "-ts", path, "ro", "true" if value else "false"])
+
+
+def delete_subvolume(path: str) -> None:
+    """With those that are nested in it."""
+    for nested in (entry.path for entry in os.scandir(path) if is_subvolume(entry.path)):
+        delete_subvolume(nested)
+    command.check(["btrfs", "subvolume", "delete", path])

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import typing as t
 
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
@@ -20,6 +21,7 @@ from ansible_collections.microos.transactional.plugins.module_utils._tools impor
 
 CONFIG = "root"
 CONFIG_FILE = f"/etc/snapper/configs/{CONFIG}"
+HOME = "/.snapshots"
 BUS_SOCKET = "/run/dbus/system_bus_socket"
 COLUMNS = ("number,default,active,type,date,user,used-space,cleanup,description,userdata,"
            "pre-number,post-number,post-date")
@@ -27,7 +29,7 @@ COLUMNS = ("number,default,active,type,date,user,used-space,cleanup,description,
 
 def path_of(number: int) -> str:
     """Where the root subvolume of a snapshot is found."""
-    return f"/.snapshots/{number}/snapshot"
+    return f"{HOME}/{number}/snapshot"
 
 
 def exists(number: int) -> bool:
@@ -82,6 +84,21 @@ def create(base: int, description: str, userdata: t.Mapping[str, str] | None = N
     if userdata:
         args += ["--userdata", _userdata(userdata)]
     return int(command.check(_argv(*args)).stdout.strip())
+
+
+def directories() -> set[int]:
+    """The numbers that have a directory, also those that snapper knows nothing of."""
+    return {int(name) for name in os.listdir(HOME) if name.isdigit()}
+
+
+def delete_half_made(there: t.Container[int]) -> None:
+    """Delete what a snapper that was killed in a creation has left, which it will never list: all but what is there."""
+    for number in directories():
+        home = f"{HOME}/{number}"
+        if number not in there and not os.path.exists(f"{home}/info.xml"):
+            if exists(number):
+                btrfs.delete_subvolume(path_of(number))
+            shutil.rmtree(home, ignore_errors=True)
 
 
 def modify(number: int, userdata: t.Mapping[str, str] | None = None, cleanup: str | None = None) -> None:
