@@ -281,7 +281,8 @@ def module_killed(task: str):
     def fault(trial: Trial) -> Play:
         play = trial.play()
         play.wait_for(task)
-        seconds = trial.chance.uniform(0, trial.reference.seconds[task.lower()] / 2)
+        # it holds the lock for a part of its task only
+        seconds = trial.chance.uniform(0, trial.reference.seconds[task.lower()] / 8)
         trial.subject.python(KILL_MODULE, f"{seconds:.2f}")
         play.end()
         trial.expect(not play.succeeded, "the play succeeded without its module")
@@ -295,9 +296,11 @@ def disk_full(trial: Trial) -> Play:
     play.wait_for("Nothing runs inside")
     trial.subject.run("""
         read -r _ _ number </run/microos-transactional/open; cd /.snapshots/$number/snapshot/usr/share
-        for size in 1024M 64M 4M 256K 4K; do
-            i=0; while fallocate -l $size fill-$size-$i; do i=$((i + 1)); done 2>/dev/null
-        done; sync; true""")
+        for round in 1 2 3 4; do # each commit finds some more space
+            for size in 1024M 64M 4M 256K 4K; do
+                i=0; while fallocate -l $size fill-$round-$size-$i; do i=$((i + 1)); done 2>/dev/null
+            done; sync
+        done; true""")
     play.open_gate()
     play.end()
     trial.expect("No space left" in play.error(), f"the error is not the task's own: {play.error()}")
