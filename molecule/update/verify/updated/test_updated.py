@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 NAMES = ("app", "config", "hello", "kernel", "lib")
-FORMAT = "%{NAME} %{VERSION}\n"
+FORMAT = "%{NAME} %{VERSION}\\n"
 PACKAGES = [f"testbed-{name}" for name in NAMES]
 
 
@@ -25,7 +25,7 @@ def started(host, number):
 
 def test_the_new_kernel_runs(host):
     release = host.check_output("uname -r")
-    assert host.check_output("rpm -qf --qf '%{NAME}-%{VERSION}' /boot/vmlinuz-%s", release) == "testbed-kernel-2.0"
+    assert host.check_output(f"rpm -qf --qf '{FORMAT}' /boot/vmlinuz-{release}") == "testbed-kernel 2.0"
     assert "rootflags=subvol=@/.snapshots/3/snapshot" in host.file("/proc/cmdline").content_string
     # a module that is no part of the initrd, so it comes from the root
     assert host.run("modprobe dummy && grep -q ^dummy /proc/modules").succeeded
