@@ -300,7 +300,8 @@ def disk_full(trial: Trial) -> Play:
         for size in 1024M 64M 4M; do
             while fallocate -l $size fill-$i; do i=$((i + 1)); done
         done 2>/dev/null
-        for size in 1M 64K 4K; do # what is promised to a file and what can be written are not quite the same
+        for size in 1M 64K 4K; do # what allocation leaves is less than the play writes
+            i=$((i + 1)) # what was not written whole keeps its space
             while head -c $size /dev/urandom >fill-$i && sync fill-$i; do i=$((i + 1)); done
         done 2>/dev/null; true""")
     play.open_gate()
