@@ -10,25 +10,37 @@ is core's.
 
 from __future__ import annotations
 
+import contextlib
 import time
 
+from ansible.errors import AnsibleConnectionFailure
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action.reboot import ActionModule as CoreReboot
 
 from ansible_collections.microos.transactional.plugins.plugin_utils._outside import outside
 
 MODULE = "microos.transactional.reboot"
-INFO = "microos.transactional.snapshot_info"
+TRIAL = "microos.transactional.trial"
 REBOOTS = ("reboot", "soft_reboot")
 KEEPALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
 PATH = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
 # A soft reboot keeps the boot id; the old system answers for some seconds more, with the old count.
 BOOT_PROBE = f"cat /proc/sys/kernel/random/boot_id && {PATH} systemctl show --property=SoftRebootsCount"
+# Starts the target if nobody has, waits for it, and has the failed units tell
+BOOT_COMPLETE = """{path}; timeout {seconds} systemctl start boot-complete.target; rc=$?
+for unit in $(systemctl --failed --plain --no-legend | cut -d ' ' -f 1); do
+    echo "$unit: $(journalctl --boot --unit="$unit" --output=cat --lines=3 | tr '\\n' ' ')"
+done
+exit $rc"""
+UNDER_WAY = ("armed", "running", "reverting")
+POLL_SECONDS = 5
 
 
 class ActionModule(CoreReboot):
     """Core's reboot, asked only when it is needed, and judged by the snapshot that comes up."""
 
-    _VALID_ARGS = (CoreReboot._VALID_ARGS - {"boot_time_command", "search_paths"}) | {"force", "engine", "method"}
+    _VALID_ARGS = (CoreReboot._VALID_ARGS - {"boot_time_command", "search_paths"}) | {
+        "force", "engine", "method", "trial", "confirm", "boot_complete", "expected_snapshot"}
     DEFAULT_BOOT_TIME_COMMAND = BOOT_PROBE
 
     def run(self, tmp=None, task_vars=None):
@@ -47,13 +59,36 @@ class ActionModule(CoreReboot):
             return result
 
         self._notice_dead_connections()
-        rebooted = super().run(tmp, task_vars)
+        start = time.monotonic()
+        self._trial = result.get("trial")
+        rebooted = self._reboot(tmp, task_vars)
         result.update(rebooted)
         if rebooted.get("failed"):
             result["msg"] = (f"the {self._method} from snapshot {result['snapshot_before']} into {result['snapshot']} "
                              f"is not proved: {rebooted.get('msg', 'no message')}")
-            return result
-        return self._prove(result, self._execute_module(module_name=INFO, module_args={}, task_vars=task_vars))
+        else:
+            self._prove(result, task_vars)
+        if self._trial:
+            self._decide(result, task_vars)
+            result["elapsed"] = int(time.monotonic() - start)
+        return result
+
+    def _reboot(self, tmp, task_vars):
+        """Core's part. In a trial the host may be cut off at first, and come back by itself."""
+        args = dict(self._task.args)
+        if self._trial:
+            self._task.args["reboot_timeout"] = 2 * self._patience() + self._trial["seconds"]
+        try:
+            return super().run(tmp, task_vars)
+        finally:
+            self._task.args = args
+
+    def _patience(self):
+        return int(self._task.args.get("reboot_timeout", self.DEFAULT_REBOOT_TIMEOUT))
+
+    def _option(self, name, default):
+        value = self._task.args.get(name)
+        return default if value is None else boolean(value)
 
     def _ask_host(self, task_vars):
         return self._execute_module(module_name=MODULE, module_args=dict(self._task.args), task_vars=task_vars)
@@ -75,20 +110,70 @@ class ActionModule(CoreReboot):
         self._connection.set_option("ssh_extra_args", f"{extra} {KEEPALIVE}")
         self._connection.reset()
 
-    def _prove(self, result, after):
-        """A success only if the host runs the snapshot it was rebooted for."""
+    def _prove(self, result, task_vars):
+        """A success only if the host runs the snapshot it was rebooted for, and is well."""
+        after = self._ask(MODULE, {"_after": result["snapshot"]}, task_vars)
         if after.get("failed") or after.get("unreachable"):
             result.update({key: after[key] for key in ("unreachable", "exception") if key in after}, failed=True, msg=(
                 f"the host is back, but its snapshot could not be read: {after.get('msg')}"))
-            return result
-        result["snapshot_booted"] = after["booted"]
-        result["pending"] = after["pending"]
-        if after["booted"] != result["snapshot"]:
+            return
+        result.update({key: after[key] for key in ("snapshot_booted", "pending", "decided_by", "decision")
+                       if key in after})
+        if "decided_by" in after:
             result.update(failed=True, msg=(
-                f"rebooted for snapshot {result['snapshot']}, but snapshot {after['booted']} came up. The boot loader "
-                "or a health check on the host went back: see 'journalctl -b -1', 'bootctl list' or the boot menu. "
-                "Either stay (microos.transactional.rollback with drop_pending) or repair the cause and reboot again"))
-        return result
+                f"rebooted for snapshot {result['snapshot']}, but snapshot {after['snapshot_booted']} came up, decided "
+                f"by: {after['decided_by']} ({after['decision']}). Repair the cause and make the change again"
+                + ("; to stay, use microos.transactional.rollback with drop_pending" if after["pending"] else "")))
+        elif self._option("boot_complete", bool(self._trial)):
+            self._complete(result)
+
+    def _complete(self, result):
+        """What is checked after each boot has to be in order."""
+        script = BOOT_COMPLETE.format(path=f"export {PATH}", seconds=self._patience())
+        said = self._low_level_execute_command(script, sudoable=True)
+        result["failed_units"] = said["stdout_lines"]
+        if said["rc"] != 0:
+            result.update(failed=True, msg=(
+                f"snapshot {result['snapshot']} came up, but boot-complete.target was "
+                + (f"not reached within {self._patience()} s" if said["rc"] == 124 else "not reached")
+                + f"; failed units: {'; '.join(said['stdout_lines']) or said['stderr'].strip() or 'none'}"))
+
+    def _decide(self, result, task_vars):
+        """Confirm the trial or see it end: the result tells where the host is at last."""
+        identity = self._trial["id"]
+        if not result.get("failed"):
+            if not self._option("confirm", True):
+                return
+            answer = self._ask(TRIAL, {"state": "confirmed", "id": identity}, task_vars)
+            if "trial" in answer and not answer.get("failed"):
+                result["trial"].update(answer["trial"])
+                return
+            result.update(failed=True, msg=f"the trial could not be confirmed: {answer.get('msg')}")
+        answer = self._ask(TRIAL, {"state": "reverted", "id": identity}, task_vars)
+        deadline = time.monotonic() + 2 * self._patience() + self._trial["seconds"]
+        while answer.get("trial", {"state": UNDER_WAY[0]})["state"] in UNDER_WAY and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+            answer = self._ask(TRIAL, {"id": identity}, task_vars)
+        result["trial"].update(answer.get("trial", {}))
+        state = result["trial"]["state"]
+        if state in UNDER_WAY:
+            result["msg"] += f". The host was not seen to go back by itself: {answer.get('msg', state)}"
+            return
+        if "pending" in answer:
+            result.update(snapshot_booted=answer["booted"], pending=answer["pending"])
+        if result.get("decided_by") != "trial":
+            result["msg"] += (f". The trial of snapshot {result['snapshot']} is {state} "
+                              f"({result['trial'].get('reason')}); the host runs snapshot "
+                              f"{result.get('snapshot_booted', 'unknown')} now")
+
+    def _ask(self, module, args, task_vars):
+        """The answer of a module, or why there is none: the host may be about to reboot."""
+        try:
+            return self._execute_module(module_name=module, module_args=args, task_vars=task_vars)
+        except AnsibleConnectionFailure as exc:
+            with contextlib.suppress(AnsibleConnectionFailure):
+                self._connection.reset()
+            return {"failed": True, "msg": str(exc)}
 
     # The hosts run systemd: what core finds out by running two more modules is known.
 

@@ -13,7 +13,7 @@ import os
 import time
 import typing as t
 
-from ansible_collections.microos.transactional.plugins.module_utils import _difference, _nextroot, _resident
+from ansible_collections.microos.transactional.plugins.module_utils import _difference, _nextroot, _resident, _trial
 from ansible_collections.microos.transactional.plugins.module_utils._engine.base import Engine
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._host import REBOOT_NEEDED, Host, reboot_needed
@@ -167,7 +167,7 @@ def find_obstacles(engine: Engine, default: int) -> dict[str, str]:
     return found
 
 
-def decide(engine: Engine, method: str, force: bool) -> tuple[str, str]:
+def decide(engine: Engine, method: str, force: bool, trial: int) -> tuple[str, str]:
     """The way to go, and why; an error if the way that was asked for is closed."""
     host = engine.host
     default = host.default()
@@ -179,7 +179,10 @@ def decide(engine: Engine, method: str, force: bool) -> tuple[str, str]:
     if transaction:
         raise TransactionalError(f"a transaction is open: {transaction.describe()}; close or abort it first",
                                  holder=transaction.details)
+    _trial.refuse_if_under_way()
     obstacles = find_obstacles(engine, default)
+    if trial:
+        obstacles[APPLY] = "a trial ends with a reboot if it fails, and has to begin with one"
     if method != "auto":
         if method in obstacles:
             raise TransactionalError(f"{method} is out of the question: {obstacles[method]}; "
@@ -192,11 +195,19 @@ def decide(engine: Engine, method: str, force: bool) -> tuple[str, str]:
     return least(*need(find_change(host, default)), obstacles)
 
 
-def activate(engine: Engine, method: str, force: bool, check_mode: bool) -> dict:
-    """Do what is done on the host: all of an ``apply``, and what comes before the command for the other ways."""
+def activate(engine: Engine, method: str, force: bool, expected: int | None, trial: int, check_mode: bool) -> dict:
+    """Do what is done on the host: all of an ``apply``, and what comes before the command for the other ways.
+
+    ``expected`` is the snapshot that has to be the default. ``trial`` is in seconds, 0 for none; there is none either
+    if nothing is pending.
+    """
     host = engine.host
     default = host.default()
-    way, reason = decide(engine, method, force)
+    if expected not in (None, default):
+        raise TransactionalError(f"snapshot {expected} is expected to come up, but the default is {default}: "
+                                 "somebody else changed it; look at it, or make the expected one the default "
+                                 "with microos.transactional.rollback")
+    way, reason = decide(engine, method, force, trial)
     result = {"changed": way != NONE, "method": way, "reason": reason, "snapshot": default,
               "snapshot_before": host.current, "pending": default != host.current, "rebooted": False, "elapsed": 0}
     if way == NONE or check_mode:
@@ -217,6 +228,8 @@ def activate(engine: Engine, method: str, force: bool, check_mode: bool) -> dict
         else:
             # systemd would take what is there for the wish to go into it, even at a full reboot
             _nextroot.clear()
+        if trial and default != host.current:
+            result["trial"] = _trial.prepare(host, trial, once=way == REBOOT)
         if way == SOFT_REBOOT and reboot_needed() == "soft-reboot":
             os.unlink(REBOOT_NEEDED)  # /run survives, the need does not
     finally:

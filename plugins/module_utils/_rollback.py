@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.microos.transactional.plugins.module_utils import _resident
+from ansible_collections.microos.transactional.plugins.module_utils import _resident, _trial
 from ansible_collections.microos.transactional.plugins.module_utils._engine.base import Engine, is_open
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._host import REBOOT_NEEDED
@@ -68,6 +68,7 @@ def rollback(engine: Engine, to: str, check_mode: bool) -> dict:
         lock.acquire(f"ansible: rollback to {to}")
         try:
             _resident.refuse_if_open()
+            _trial.refuse_if_under_way()
             engine.refuse_if_busy()
             number = engine.rollback(number)
             disks.flush()

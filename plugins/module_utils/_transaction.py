@@ -21,7 +21,7 @@ import signal
 import typing as t
 import uuid
 
-from ansible_collections.microos.transactional.plugins.module_utils import _processes, _resident
+from ansible_collections.microos.transactional.plugins.module_utils import _processes, _resident, _trial
 from ansible_collections.microos.transactional.plugins.module_utils._engine.base import CLEANUP, Engine, is_open
 from ansible_collections.microos.transactional.plugins.module_utils._engine.snapper import SnapperEngine
 from ansible_collections.microos.transactional.plugins.module_utils._engine.tukit import TukitEngine
@@ -131,6 +131,7 @@ class Transaction:
 
     def _open(self) -> None:
         _resident.refuse_if_open()
+        _trial.refuse_if_under_way()
         self.engine.refuse_if_busy()
         self._recover()
         if command.which("zypper"):

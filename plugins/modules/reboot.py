@@ -13,7 +13,8 @@ author:
   - microos.transactional contributors (@microos-transactional)
 description:
   - Reboots the host if the default snapshot differs from the current one, waits until it is back, and succeeds only
-    if the default snapshot is the one that booted. There are quicker ways than a full reboot, see O(method).
+    if the default snapshot is the one that booted. There are quicker ways than a full reboot, see O(method), and a
+    way back from a bad change, see O(trial).
   - Without anything pending it does nothing, see O(force).
   - Fails while a transaction is open on the host.
 options:
@@ -35,6 +36,41 @@ options:
     choices: [auto, reboot, soft_reboot, apply, none]
     default: reboot
     version_added: 0.2.0
+  trial:
+    description:
+      - Seconds that the new snapshot has, from its start on, until the host is found to be well. 0 for no such trial.
+      - The host keeps the snapshot if this task reaches it in time, over a new connection, and O(test_command) and what
+        O(boot_complete) waits for succeed. Otherwise it makes the former snapshot the default again and reboots into
+        it, by systemd units that need neither the network nor Python; so it does if C(boot-complete.target) fails.
+      - With a boot loader that takes an entry for a single boot, as systemd-boot does, the former snapshot also comes
+        back if the new one does not start at all, panics or loses power. Where it does not, RV(trial.boot_loader) is
+        V(none), and this is left to what else the host has, such as health-checker.
+      - The way through a boot has to fit into it, from systemd's start on; what M(ansible.builtin.reboot) measures as
+        C(elapsed) is a good guess, and not less than 120 is wise.
+      - Without anything pending there is nothing to go back to, and no trial.
+    type: int
+    default: 0
+    version_added: 0.2.0
+  confirm:
+    description:
+      - Confirm the trial as soon as the host is back and well. With V(false) it is left to later tasks, which have what
+        is left of the time for it, see M(microos.transactional.trial).
+    type: bool
+    default: true
+    version_added: 0.2.0
+  boot_complete:
+    description:
+      - Wait for C(boot-complete.target), which stands for all that is checked after a boot on this host, and fail with
+        the names and last words of the units that failed. V(true) by default in a trial, V(false) otherwise.
+    type: bool
+    version_added: 0.2.0
+  expected_snapshot:
+    description: Number of the snapshot that has to be the default. If it is not, the task fails and reboots nothing.
+    type: int
+    version_added: 0.2.0
+  _after:
+    description: The snapshot that should have come up. The action plugin sets it, no playbook does.
+    type: int
   force:
     description:
       - Reboot even if nothing is pending. Then O(method=auto) is a full reboot, and O(method=apply) does nothing.
@@ -90,6 +126,7 @@ seealso:
   - module: ansible.builtin.reboot
   - module: microos.transactional.rollback
   - module: microos.transactional.transaction
+  - module: microos.transactional.trial
 """
 
 EXAMPLES = r"""
@@ -99,6 +136,11 @@ EXAMPLES = r"""
 - name: Reboot in any case, and wait until a service of the host answers
   microos.transactional.reboot:
     force: true
+    test_command: systemctl is-active my.service
+
+- name: Go back by itself if the host cannot be reached five minutes after the start of the new snapshot
+  microos.transactional.reboot:
+    trial: 300
     test_command: systemctl is-active my.service
 
 - name: Disturb the host no more than the change needs
@@ -145,6 +187,40 @@ snapshot_booted:
   type: int
   returned: after a reboot
   sample: 2
+decided_by:
+  description:
+    - Who decided that another snapshot came up, V(trial), V(boot counting), V(health check), V(boot menu),
+      V(boot loader) or V(unknown).
+  type: str
+  returned: if another snapshot came up
+decision:
+  description: What is known about the reason of it.
+  type: str
+  returned: if another snapshot came up
+failed_units:
+  description: The units that are failed after the boot, each with its last words.
+  type: list
+  elements: str
+  returned: if O(boot_complete) was waited for
+trial:
+  description: The trial, as M(microos.transactional.trial) tells it.
+  type: dict
+  returned: if there was one
+  contains:
+    id:
+      description: Its id.
+      type: str
+    state:
+      description: What came of it, see RV(microos.transactional.trial#module:trial.state).
+      type: str
+    reason:
+      description: Why.
+      type: str
+    boot_loader:
+      description:
+        - V(one-shot) if the boot loader goes back by itself, V(default) if it does so at the next reboot, after a
+          soft reboot, and V(none) if it has no part in it.
+      type: str
 holder:
   description: The transaction that is open, as M(microos.transactional.transaction) tells it.
   type: dict
@@ -153,7 +229,7 @@ holder:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.microos.transactional.plugins.module_utils import _module
+from ansible_collections.microos.transactional.plugins.module_utils import _boot_choice, _module
 from ansible_collections.microos.transactional.plugins.module_utils._activation import activate
 from ansible_collections.microos.transactional.plugins.module_utils._transaction import choose_engine
 
@@ -164,6 +240,11 @@ def main():
         argument_spec={
             "method": {"type": "str", "choices": ["auto", "reboot", "soft_reboot", "apply", "none"],
                        "default": "reboot"},
+            "trial": {"type": "int", "default": 0},
+            "confirm": {"type": "bool", "default": True},
+            "boot_complete": {"type": "bool"},
+            "expected_snapshot": {"type": "int"},
+            "_after": {"type": "int"},
             "force": {"type": "bool", "default": False},
             "reboot_timeout": {"type": "int", "default": 600},
             "connect_timeout": {"type": "int"},
@@ -177,8 +258,13 @@ def main():
         supports_check_mode=True,
     )
     wanted = module.params
-    _module.run(module, lambda host: activate(choose_engine(host, wanted["engine"]), wanted["method"], wanted["force"],
-                                              module.check_mode))
+
+    def work(host):
+        if wanted["_after"] is not None:
+            return _boot_choice.came_up(host, wanted["_after"])
+        return activate(choose_engine(host, wanted["engine"]), wanted["method"], wanted["force"],
+                        wanted["expected_snapshot"], wanted["trial"], module.check_mode)
+    _module.run(module, work)
 
 
 if __name__ == "__main__":

@@ -26,11 +26,7 @@ what was found; ``--logs DIR`` keeps what the plays said. The VM is stopped at t
 
 from __future__ import annotations
 
-import argparse
-import collections
 import random
-import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -38,13 +34,14 @@ import time
 from pathlib import Path
 
 from subject import Play, Subject, vm
+from table import Row, Table, Wrong, moments, options
 
 # The order gives each number of cuts a fair share: of nine, three hit the close and two what follows
 PHASES = ("close", "after", "open", "work", "close", "after", "close", "open", "before")
 AFTER_SECONDS = 8  # what was written last may reach the disk only later
 LOST_SECONDS = 60  # for a play to notice that its host is gone
-HEADS = ("fault", "the play said", "boots", "root", "default", "left: then, after next", "next run", "s", "")
-WIDTHS = (26, 34, 6, 5, 8, 23, 14, 5, 6)
+COLUMNS = {"fault": 26, "the play said": 34, "boots": 6, "root": 5, "default": 8, "left: then, after next": 23,
+           "next run": 14, "s": 5, "": 6}
 
 # Kills whoever holds the lock of the collection's modules, some time after it was taken
 KILL_MODULE = """
@@ -61,25 +58,28 @@ while time.monotonic() < deadline:
     time.sleep(0.02)
 sys.exit("nobody took the lock")
 """
+# The old root has what the play removes. It comes in through another mount, as the running one stays read-only.
+PREPARE = """
+set -e
+mount --mkdir -o subvol=@/.snapshots/1/snapshot /dev/vda /run/old
+btrfs property set /run/old ro false
+rpm --root /run/old --install $(find /opt/testbed/repos/main -name 'testbed-hello-*.rpm')
+btrfs property set /run/old ro true
+umount /run/old
+sync
+"""
 # Waits until the pause inside has begun
 PAUSED = "for i in $(seq 600); do pgrep -f '^sleep (20|600)$' && exit; sleep 0.2; done; exit 1"
 
 
-class Wrong(Exception):
-    """A promise that was not kept, or a fault that did not happen as meant."""
-
-
-class Trial:
+class Trial(Row):
     """One fault: from the old state to the judgement."""
 
     def __init__(self, subject: Subject, reference: Reference, name: str, chance: random.Random):
+        super().__init__(COLUMNS, name)
         self.subject = subject
         self.reference = reference
-        self.name = name
         self.chance = chance
-        self.wrong: list[str] = []
-        self.cells = dict.fromkeys(HEADS, "-")
-        self.cells["fault"] = name
         self.plays: list[Play] = []
         self.closed = False  # whether the play said so
 
@@ -87,14 +87,9 @@ class Trial:
         self.plays.append(self.subject.play(name, **variables))
         return self.plays[-1]
 
-    def expect(self, holds: bool, text: str) -> None:
-        if not holds:
-            self.wrong.append(text)
-
     # --- judgement -----------------------------------------------------------------------------------------------
 
     def run(self, fault, again: bool) -> None:
-        start = time.monotonic()
         try:
             self.subject.restore()
             play = fault(self)
@@ -108,8 +103,7 @@ class Trial:
         finally:
             for play in self.plays:
                 play.end(0)
-        self.cells["s"] = f"{time.monotonic() - start:.0f}"
-        self.cells[""] = "FAILED" if self.wrong else "passed"
+        self.end()
 
     def _look(self) -> None:
         seen = self.subject.look("scrub")
@@ -324,13 +318,19 @@ def rebooted(trial: Trial) -> Play:
     trial.subject.run("systemctl reboot", may_fail=True)
     play.end()
     trial.expect(not play.succeeded, "the play succeeded although the host was rebooted")
-    deadline = time.monotonic() + vm.BOOT_TIMEOUT
-    while time.monotonic() < deadline:
-        trial.subject.up()
-        if trial.subject.run("cat /proc/sys/kernel/random/boot_id", may_fail=True) not in ("", trial.reference.boot):
-            return play
-        time.sleep(1)
-    raise Wrong("the host did not reboot")
+    trial.subject.up_again(trial.reference.boot)
+    return play
+
+
+def rebooted_in_close(trial: Trial) -> Play:
+    """By somebody on the host."""
+    play = trial.play()
+    play.wait_for("Close")
+    time.sleep(trial.chance.uniform(0, trial.reference.seconds["close"]))
+    trial.subject.run("systemctl reboot", may_fail=True)
+    play.end(LOST_SECONDS)
+    trial.subject.up_again(trial.reference.boot)
+    return play
 
 
 def entry_lost(trial: Trial) -> Play:
@@ -356,67 +356,35 @@ FAULTS = {
     "module-killed-close": module_killed("Close"),
     "disk-full": disk_full,
     "rebooted": rebooted,
+    "rebooted-close": rebooted_in_close,
     "entry-lost": entry_lost,
 }
 
 
-def cuts(count: int, chance: random.Random) -> list[tuple[str, object]]:
-    """Moments that are spread over the phases, and over each phase."""
-    phases = [PHASES[index % len(PHASES)] for index in range(count)]
-    totals, seen, moments = collections.Counter(phases), collections.Counter(), []
-    for phase in phases:
-        share = (seen[phase] + chance.random()) / totals[phase]
-        seen[phase] += 1
-        moments.append((f"power cut, {phase} {share:4.0%}", power_cut(phase, share)))
-    return moments
-
-
-def row(cells) -> str:
-    return " ".join(str(cell)[:width].ljust(width) for cell, width in zip(cells, WIDTHS, strict=True)).rstrip()
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engine", choices=["tukit", "snapper"], default="tukit", help="which guest (default: tukit)")
-    parser.add_argument("--seed", type=int, default=random.randrange(10000), help="for the same moments again")
-    parser.add_argument("--cuts", type=int, default=3, metavar="N", help="power cuts (default: 3)")
-    parser.add_argument("--faults", nargs="*", metavar="NAME", choices=[*FAULTS, "all"], default=["all"],
-                        help=f"other faults: all (default), or {', '.join(FAULTS)}; none without a name")
+def main() -> int:
+    parser = options(__doc__, FAULTS, cuts=3)
     parser.add_argument("--again", choices=["last", "all"], default="last",
                         help="after which faults the play runs a third time (default: the last one)")
-    parser.add_argument("--logs", type=Path, metavar="DIR", help="keep what the plays said there")
-    return parser.parse_args()
-
-
-def main() -> int:
-    options = parse()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    start = time.monotonic()
-    chance = random.Random(options.seed)
-    names = list(FAULTS) if "all" in options.faults else options.faults
-    todo = cuts(options.cuts, chance)
-    todo += [(name, FAULTS[name]) for name in names if name != "tukit-killed" or options.engine == "tukit"]
-    failed = 0
+    wanted = parser.parse_args()
+    table, chance = Table(COLUMNS), random.Random(wanted.seed)
+    names = list(FAULTS) if "all" in wanted.faults else wanted.faults
+    todo = [(f"power cut, {phase} {share:4.0%}", power_cut(phase, share))
+            for phase, share in moments(PHASES, wanted.cuts, chance)]
+    todo += [(name, FAULTS[name]) for name in names if name != "tukit-killed" or wanted.engine == "tukit"]
     with tempfile.TemporaryDirectory(prefix="faults-") as directory:
-        logs = options.logs or Path(directory)
-        logs.mkdir(parents=True, exist_ok=True)
-        subject = Subject(options.engine, logs)
+        subject = Subject("faults", wanted.engine, wanted.logs or Path(directory))
         try:
-            subject.start()
+            subject.start(PREPARE)
             reference = Reference(subject)
             phases = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in reference.seconds.items())
-            print(f"engine {options.engine}, seed {options.seed}; phases: {phases}\n\n{row(HEADS)}", flush=True)
+            table.head(f"engine {wanted.engine}, seed {wanted.seed}; phases: {phases}")
             for index, (name, fault) in enumerate(todo):
                 trial = Trial(subject, reference, name, chance)
-                trial.run(fault, options.again == "all" or index == len(todo) - 1)
-                print(row(trial.cells.values()), flush=True)
-                for text in trial.wrong:
-                    print(re.sub("(?m)^", "    ", text), flush=True)
-                failed += bool(trial.wrong)
+                trial.run(fault, wanted.again == "all" or index == len(todo) - 1)
+                table.add(trial)
         finally:
             subject.stop()
-    print(f"\n{len(todo) - failed} passed, {failed} failed in {time.monotonic() - start:.1f}s")
-    return 1 if failed else 0
+    return table.sum()
 
 
 if __name__ == "__main__":

@@ -21,16 +21,6 @@ sys.path.insert(0, str(HERE.parent / "testbed"))
 import vm  # noqa: E402 it lies beside, not in a package
 
 BEFORE = "before"
-# The old root has what the play removes. It comes in through another mount, as the running one stays read-only.
-PREPARE = """
-set -e
-mount --mkdir -o subvol=@/.snapshots/1/snapshot /dev/vda /run/old
-btrfs property set /run/old ro false
-rpm --root /run/old --install $(find /opt/testbed/repos/main -name 'testbed-hello-*.rpm')
-btrfs property set /run/old ro true
-umount /run/old
-sync
-"""
 TASK = re.compile(r"^TASK \[(.*?)\]")
 FATAL = re.compile(r"^fatal: .*?(FAILED|UNREACHABLE)! => (.*)", re.MULTILINE)
 CHANGED = re.compile(r"^\S+ +: ok=\d+ +changed=(\d+)", re.MULTILINE)
@@ -44,6 +34,7 @@ class Play:
     def __init__(self, subject: Subject, name: str, gated: bool = False, **variables):
         self._control = Path(tempfile.mkdtemp(prefix="cp-"))  # short: a socket's path is limited
         self._gate = self._control / "gate"
+        self.gated = gated
         if gated:
             variables["gate"] = str(self._gate)
         inventory = self._control / "hosts.json"
@@ -95,7 +86,8 @@ class Play:
 
     def open_gate(self) -> None:
         """Let it go on where it was told to wait."""
-        self._gate.touch()
+        if self._control.exists():
+            self._gate.touch()
 
     def wait(self, seconds: float = PLAY_SECONDS) -> None:
         """Until it is over by itself, or for this time."""
@@ -174,10 +166,11 @@ class Play:
 
 
 class Subject:
-    def __init__(self, engine: str, logs: Path):
+    def __init__(self, name: str, engine: str, logs: Path):
         self.engine = engine
-        self.vm = vm.VM(f"faults-{engine}")
+        self.vm = vm.VM(f"{name}-{engine}")
         self._logs = logs
+        logs.mkdir(parents=True, exist_ok=True)
         self._plays = 0
 
     def log(self, name: str) -> Path:
@@ -186,9 +179,13 @@ class Subject:
 
     # --- the machine ---------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
+    def start(self, prepare: str) -> None:
+        """Boot it, prepare it by a shell script, and save the state to come back to."""
         vm.start(self.vm.name, self.engine)
-        self.run(PREPARE)
+        self.run(prepare)
+        self.save()
+
+    def save(self) -> None:
         vm.snapshot(self.vm.name, BEFORE)
 
     def restore(self) -> None:
@@ -208,6 +205,16 @@ class Subject:
                     return
             time.sleep(0.3)
         raise vm.TestbedError(f"{self.vm.name} did not come up within {vm.BOOT_TIMEOUT} s\n{self.vm.tail()}")
+
+    def up_again(self, boot: str) -> None:
+        """Until it answers after another boot than this one."""
+        deadline = time.monotonic() + vm.BOOT_TIMEOUT
+        while time.monotonic() < deadline:
+            self.up()
+            if self.run("cat /proc/sys/kernel/random/boot_id", may_fail=True) not in ("", boot):
+                return
+            time.sleep(1)
+        raise vm.TestbedError(f"{self.vm.name} did not reboot")
 
     def cut(self) -> None:
         """Take the power away."""

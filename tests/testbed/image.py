@@ -38,7 +38,7 @@ ESP_MIB = 1024
 # What is no part of a snapshot
 SUBVOLUMES = ("var", "root", "home", "opt", "srv", "usr/local", "boot/writable")
 EARLY = ("var", "root")
-CMDLINE = "rw console=ttyS0 8250.nr_uarts=1 quiet panic=5 rd.shell=0 rd.emergency=reboot systemd.show_status=1"
+CMDLINE = "rw console=ttyS0 8250.nr_uarts=1 quiet systemd.show_status=1"
 SNAPSHOT_INFO = """\
 <?xml version="1.0"?>
 <snapshot>

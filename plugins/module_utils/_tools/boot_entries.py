@@ -10,11 +10,14 @@ Note that this module util is PRIVATE to the collection.
 from __future__ import annotations
 
 import glob
+import os
 import re
+import typing as t
 
 DIRECTORIES = ("/boot/efi/loader/entries", "/efi/loader/entries", "/boot/loader/entries")
 # What is started and with which options; titles and versions differ without meaning
 KEYS = ("linux", "initrd", "efi", "devicetree", "options")
+COUNTER = re.compile(r"\+\d+(-\d+)?(?=\.conf$)")
 SNAPSHOT = re.compile(r"(?<=\s)(rootflags=\S*/\.snapshots/)(\d+)(?=/snapshot)")
 
 
@@ -26,15 +29,42 @@ def parse(text: str) -> tuple[int, str] | None:
     return (int(found.group(2)), SNAPSHOT.sub(r"\1N", starts)) if found else None
 
 
+def _texts() -> t.Iterator[tuple[str, str]]:
+    for path in (path for directory in DIRECTORIES for path in glob.glob(f"{directory}/*.conf")):
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            yield path, stream.read()
+
+
 def entries() -> dict[int, set[str]]:
     """What the entries of each snapshot start."""
     found: dict[int, set[str]] = {}
-    for path in (path for directory in DIRECTORIES for path in glob.glob(f"{directory}/*.conf")):
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            entry = parse(stream.read())
+    for entry in (parse(text) for path, text in _texts()):
         if entry:
             found.setdefault(entry[0], set()).add(entry[1])
     return found
+
+
+def entry_id(path: str) -> str:
+    """What the boot loader calls an entry: its file without the counter, ``m-2.conf`` for ``m-2+1-2.conf``."""
+    return COUNTER.sub("", os.path.basename(path))
+
+
+def newest(texts: t.Iterable[tuple[str, str]]) -> dict[int, tuple[str, str]]:
+    """Path and text of one entry for each snapshot: with several kernels, that of the highest version."""
+    def version(item: tuple[str, str]) -> list[tuple[int, str]]:
+        told = " ".join(line for line in item[1].splitlines() if line.startswith(("version", "linux")))
+        return [(int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"\d+|\D+", told)]
+    found: dict[int, tuple[str, str]] = {}
+    for item in sorted(texts, key=version):
+        entry = parse(item[1])
+        if entry:
+            found[entry[0]] = item
+    return found
+
+
+def by_snapshot() -> dict[int, tuple[str, str]]:
+    """Path and text of the entry that stands for each snapshot."""
+    return newest(_texts())
 
 
 def loaded_snapshot(cmdline: str) -> int | None:

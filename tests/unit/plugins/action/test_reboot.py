@@ -17,7 +17,13 @@ from ansible_collections.microos.transactional.plugins.action.reboot import Acti
 DONE = {"changed": True, "rebooted": True, "elapsed": 60}
 DECIDED = {"changed": True, "rebooted": False, "elapsed": 0, "pending": True, "reason": "it was asked for",
            "snapshot": 3, "snapshot_before": 2}
-BACK = {"booted": 3, "current": 3, "default": 3, "pending": False}
+BACK = {"snapshot_booted": 3, "pending": False}
+ELSEWHERE = {"snapshot_booted": 2, "pending": True, "decided_by": "boot menu", "decision": "microos-2.conf was chosen"}
+ARMED = {"id": "u-1", "state": "armed", "snapshot": 3, "previous": 2, "seconds": 100, "boot_loader": "one-shot"}
+RUNNING = {"changed": False, "booted": 3, "pending": False, "trial": dict(ARMED, state="running")}
+CONFIRMED = {"changed": True, "booted": 3, "pending": False, "trial": dict(ARMED, state="confirmed")}
+REVERTED = {"changed": False, "booted": 2, "pending": False,
+            "trial": dict(ARMED, state="reverted", reason="somebody asked for it")}
 
 
 class Connection:
@@ -78,7 +84,7 @@ def test_the_intended_snapshot_came_up(reboot, method, command):
     result = reboot(dict(DECIDED, method=method), BACK, method="auto")
     assert "failed" not in result
     assert result == dict(DECIDED, **DONE, method=method, pending=False, snapshot_booted=3)
-    assert reboot.calls == [("reboot", {"method": "auto"}), command, ("snapshot_info", {})]
+    assert reboot.calls == [("reboot", {"method": "auto"}), command, ("reboot", {"_after": 3})]
 
 
 def test_a_command_of_the_user_is_for_a_full_reboot(reboot):
@@ -101,9 +107,76 @@ def test_nothing_to_reboot(reboot, decided, check_mode):
 
 
 def test_another_snapshot_came_up(reboot):
-    result = reboot(dict(DECIDED, method="reboot"), dict(BACK, booted=2, pending=True))
+    result = reboot(dict(DECIDED, method="reboot"), ELSEWHERE)
     assert result["failed"]
-    assert "rebooted for snapshot 3, but snapshot 2 came up" in result["msg"]
+    assert result["decided_by"] == "boot menu"
+    assert result["msg"].startswith("rebooted for snapshot 3, but snapshot 2 came up, decided by: boot menu "
+                                    "(microos-2.conf was chosen).")
+
+
+def armed():
+    """What the host answers when it has prepared a trial; the result grows in it."""
+    return dict(DECIDED, method="reboot", trial=dict(ARMED))
+
+
+@pytest.fixture
+def shell(monkeypatch):
+    """Answers to commands; a wait costs no time."""
+    answers = []
+    monkeypatch.setattr(ActionModule, "_low_level_execute_command", lambda _self, _script, sudoable: answers.pop(0))
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    return answers
+
+
+def said(rc, *lines):
+    return {"rc": rc, "stdout_lines": list(lines), "stderr": ""}
+
+
+def test_a_trial_is_confirmed_when_the_host_is_well(reboot, shell):
+    shell.append(said(0))
+    result = reboot(armed(), BACK, CONFIRMED, trial=100)
+    assert "failed" not in result
+    assert result["trial"]["state"] == "confirmed"
+    assert result["trial"]["boot_loader"] == "one-shot"
+    assert reboot.calls[-1] == ("trial", {"state": "confirmed", "id": "u-1"})
+    assert not shell
+
+
+def test_a_trial_is_left_to_later_tasks(reboot, shell):
+    shell.append(said(0))
+    result = reboot(armed(), BACK, trial=100, confirm=False)
+    assert "failed" not in result
+    assert result["trial"]["state"] == "armed"
+    assert len(reboot.calls) == 3
+
+
+def test_a_host_that_is_not_well_is_sent_back_and_seen_to_go(reboot, shell):
+    shell.append(said(1, "app.service: it does not like the new library"))
+    gone = {"failed": True, "msg": "Connection refused"}
+    result = reboot(armed(), BACK, RUNNING, gone, REVERTED, trial=100)
+    assert result["failed"]
+    assert result["failed_units"] == ["app.service: it does not like the new library"]
+    assert "boot-complete.target was not reached; failed units: app.service" in result["msg"]
+    assert "is reverted (somebody asked for it); the host runs snapshot 2 now" in result["msg"]
+    assert result["snapshot_booted"] == 2
+    assert reboot.calls[3] == ("trial", {"state": "reverted", "id": "u-1"})
+
+
+def test_a_host_that_went_back_by_itself(reboot, shell):
+    result = reboot(armed(), dict(ELSEWHERE, pending=False, decided_by="trial", decision="nobody confirmed it"),
+                    REVERTED, trial=100)
+    assert result["failed"]
+    assert result["trial"]["state"] == "reverted"
+    assert "decided by: trial (nobody confirmed it)" in result["msg"]
+    assert "drop_pending" not in result["msg"]
+
+
+def test_boot_complete_is_waited_for_on_request(reboot, shell):
+    shell.append(said(124))
+    result = reboot(dict(DECIDED, method="reboot"), BACK, boot_complete=True, reboot_timeout=50)
+    assert result["failed"]
+    assert "not reached within 50 s" in result["msg"]
+    assert reboot(armed(), BACK, CONFIRMED, trial=100, boot_complete=False)["trial"]["state"] == "confirmed"
 
 
 def test_the_host_cannot_tell(reboot):
