@@ -10,18 +10,18 @@ is core's.
 
 from __future__ import annotations
 
-import contextlib
 import time
 
-from ansible.errors import AnsibleConnectionFailure
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action.reboot import ActionModule as CoreReboot
 
+from ansible_collections.microos.transactional.plugins.plugin_utils import _decision
 from ansible_collections.microos.transactional.plugins.plugin_utils._outside import outside
 
 MODULE = "microos.transactional.reboot"
-TRIAL = "microos.transactional.trial"
-REBOOTS = ("reboot", "soft_reboot")
+REBOOTS = ("reboot", "soft_reboot", "kexec")
+# systemd knows neither a delay nor a message for these
+AT_ONCE = {"soft_reboot": "soft-reboot", "kexec": "kexec"}
 KEEPALIVE = "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
 PATH = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
 # A soft reboot keeps the boot id; the old system answers for some seconds more, with the old count.
@@ -32,8 +32,6 @@ for unit in $(systemctl --failed --plain --no-legend | cut -d ' ' -f 1); do
     echo "$unit: $(journalctl --boot --unit="$unit" --output=cat --lines=3 | tr '\\n' ' ')"
 done
 exit $rc"""
-UNDER_WAY = ("armed", "running", "reverting")
-POLL_SECONDS = 5
 
 
 class ActionModule(CoreReboot):
@@ -95,7 +93,7 @@ class ActionModule(CoreReboot):
 
     def _would_reboot(self, task_vars):
         method = self._task.args.get("method", "reboot")
-        if method == "auto":
+        if method in ("auto", "host"):
             wanted, self._task.check_mode = self._task.check_mode, True
             method = self._ask_host(task_vars).get("method")
             self._task.check_mode = wanted
@@ -112,7 +110,7 @@ class ActionModule(CoreReboot):
 
     def _prove(self, result, task_vars):
         """A success only if the host runs the snapshot it was rebooted for, and is well."""
-        after = self._ask(MODULE, {"_after": result["snapshot"]}, task_vars)
+        after = _decision.ask(self, task_vars, MODULE, _after=result["snapshot"])
         if after.get("failed") or after.get("unreachable"):
             result.update({key: after[key] for key in ("unreachable", "exception") if key in after}, failed=True, msg=(
                 f"the host is back, but its snapshot could not be read: {after.get('msg')}"))
@@ -144,36 +142,22 @@ class ActionModule(CoreReboot):
         if not result.get("failed"):
             if not self._option("confirm", True):
                 return
-            answer = self._ask(TRIAL, {"state": "confirmed", "id": identity}, task_vars)
+            answer = _decision.ask(self, task_vars, state="confirmed", id=identity)
             if "trial" in answer and not answer.get("failed"):
                 result["trial"].update(answer["trial"])
                 return
             result.update(failed=True, msg=f"the trial could not be confirmed: {answer.get('msg')}")
-        answer = self._ask(TRIAL, {"state": "reverted", "id": identity}, task_vars)
-        deadline = time.monotonic() + 2 * self._patience() + self._trial["seconds"]
-        while answer.get("trial", {"state": UNDER_WAY[0]})["state"] in UNDER_WAY and time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
-            answer = self._ask(TRIAL, {"id": identity}, task_vars)
+        answer = _decision.ask(self, task_vars, state="reverted", id=identity)
+        answer = _decision.wait(self, task_vars, answer, identity, 2 * self._patience() + self._trial["seconds"])
         result["trial"].update(answer.get("trial", {}))
         state = result["trial"]["state"]
-        if state in UNDER_WAY:
+        if _decision.is_under_way(answer):
             result["msg"] += f". The host was not seen to go back by itself: {answer.get('msg', state)}"
             return
-        if "pending" in answer:
-            result.update(snapshot_booted=answer["booted"], pending=answer["pending"])
+        result.update(snapshot_booted=answer["booted"], pending=answer["pending"])
         if result.get("decided_by") != "trial":
             result["msg"] += (f". The trial of snapshot {result['snapshot']} is {state} "
-                              f"({result['trial'].get('reason')}); the host runs snapshot "
-                              f"{result.get('snapshot_booted', 'unknown')} now")
-
-    def _ask(self, module, args, task_vars):
-        """The answer of a module, or why there is none: the host may be about to reboot."""
-        try:
-            return self._execute_module(module_name=module, module_args=args, task_vars=task_vars)
-        except AnsibleConnectionFailure as exc:
-            with contextlib.suppress(AnsibleConnectionFailure):
-                self._connection.reset()
-            return {"failed": True, "msg": str(exc)}
+                              f"({result['trial'].get('reason')}); the host runs snapshot {answer['booted']} now")
 
     # The hosts run systemd: what core finds out by running two more modules is known.
 
@@ -181,16 +165,16 @@ class ActionModule(CoreReboot):
         return {"name": "linux", "version": "", "family": "linux"}
 
     def get_shutdown_command(self, task_vars, distribution):
-        if self._method == "soft_reboot":
-            return f"{PATH} systemctl soft-reboot"
+        if self._method in AT_ONCE:
+            return f"{PATH} systemctl {AT_ONCE[self._method]}"
         if self._task.args.get("reboot_command"):
             return self._task.args["reboot_command"].split(" ", 1)[0]
         return f"{PATH} shutdown"
 
     def get_shutdown_command_args(self, distribution):
-        return "" if self._method == "soft_reboot" else super().get_shutdown_command_args(distribution)
+        return "" if self._method in AT_ONCE else super().get_shutdown_command_args(distribution)
 
     def perform_reboot(self, task_vars, distribution):
-        if self._method == "soft_reboot":  # systemd knows no delay for it
+        if self._method in AT_ONCE:
             time.sleep(self.pre_reboot_delay)
         return super().perform_reboot(task_vars, distribution)

@@ -13,7 +13,13 @@ import os
 import time
 import typing as t
 
-from ansible_collections.microos.transactional.plugins.module_utils import _difference, _nextroot, _resident, _trial
+from ansible_collections.microos.transactional.plugins.module_utils import (
+    _difference,
+    _kexec,
+    _nextroot,
+    _resident,
+    _trial,
+)
 from ansible_collections.microos.transactional.plugins.module_utils._engine.base import Engine
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._host import REBOOT_NEEDED, Host, reboot_needed
@@ -22,15 +28,18 @@ from ansible_collections.microos.transactional.plugins.module_utils._tools impor
     boot_entries,
     btrfs,
     command,
+    rebootmgr,
     rpm,
     snapper,
     systemd,
     transactional_update,
 )
 
-NONE, APPLY, SOFT_REBOOT, REBOOT = "none", "apply", "soft_reboot", "reboot"
+NONE, APPLY, SOFT_REBOOT, KEXEC, REBOOT = "none", "apply", "soft_reboot", "kexec", "reboot"
 # from the least to the most
-WAYS = (APPLY, SOFT_REBOOT, REBOOT)
+WAYS = (APPLY, SOFT_REBOOT, KEXEC, REBOOT)
+# These only leave word that a reboot is wanted; somebody else does it, some time
+REBOOTMGR, KURED, NOTIFY = "rebootmgr", "kured", "notify"
 SYSTEMD_WITH_SOFT_REBOOT = 254
 HINT = "installhint(reboot-needed)"
 
@@ -75,8 +84,10 @@ def _some(names: t.Sequence[str]) -> str:
 
 def need(change: Change) -> tuple[str, str]:
     """The least way that a change needs, and why. What the tools ask for and what is found add up."""
-    if change.level not in (None, "none", "soft-reboot"):
+    if change.level not in (None, "none", "soft-reboot", "kexec"):
         return REBOOT, f"{REBOOT_NEEDED} asks for it" + (f" ('{change.level}')" if change.level else "")
+    if change.level == "kexec" and not change.hints:
+        return KEXEC, f"{REBOOT_NEEDED} asks for it ('kexec')"
     if change.boot:
         return REBOOT, f"only a boot brings in {_some(change.boot)}"
     if change.hints:
@@ -164,7 +175,24 @@ def find_obstacles(engine: Engine, default: int) -> dict[str, str]:
     if (os.path.isdir(snapper.path_of(engine.host.booted) + modules)
             and not os.path.isdir(snapper.path_of(default) + modules)):
         found[APPLY] = found[SOFT_REBOOT] = f"snapshot {default} has no modules for the running kernel, {release}"
+    kexec = _kexec.obstacle(default)
+    if kexec:
+        found[KEXEC] = kexec
+    if not rebootmgr.is_active():
+        found[REBOOTMGR] = "rebootmgr is not active"
     return found
+
+
+def of_host(setting: str, rebootmgr_is_active: bool) -> str:
+    """The method that the host's own setting, a REBOOT_METHOD of transactional-update, stands for."""
+    if setting == "auto":
+        return REBOOTMGR if rebootmgr_is_active else "auto"
+    known = {"systemd": "auto", "soft-reboot": SOFT_REBOOT, NONE: NONE, KEXEC: KEXEC, REBOOTMGR: REBOOTMGR,
+             KURED: KURED, NOTIFY: NOTIFY}
+    if setting not in known:
+        raise TransactionalError(f"REBOOT_METHOD={setting} in the host's transactional-update.conf is unknown; known "
+                                 f"are {', '.join(sorted(known))} and auto")
+    return known[setting]
 
 
 def decide(engine: Engine, method: str, force: bool, trial: int) -> tuple[str, str]:
@@ -181,6 +209,8 @@ def decide(engine: Engine, method: str, force: bool, trial: int) -> tuple[str, s
                                  holder=transaction.details)
     _trial.refuse_if_under_way()
     obstacles = find_obstacles(engine, default)
+    if method in (REBOOTMGR, KURED, NOTIFY) and trial:
+        raise TransactionalError(f"there is no trial with {method}: nobody would be there to confirm it")
     if trial:
         obstacles[APPLY] = "a trial ends with a reboot if it fails, and has to begin with one"
     if method != "auto":
@@ -192,6 +222,8 @@ def decide(engine: Engine, method: str, force: bool, trial: int) -> tuple[str, s
         return REBOOT, "it is forced, with nothing pending"
     if not transactional_update.allows_soft_reboot():
         obstacles.setdefault(SOFT_REBOOT, "REBOOT_ALLOW_SOFT_REBOOT in the host's tukit.conf forbids it")
+    if not transactional_update.allows_kexec():
+        obstacles.setdefault(KEXEC, "REBOOT_ALLOW_KEXEC in the host's tukit.conf does not allow it")
     return least(*need(find_change(host, default)), obstacles)
 
 
@@ -207,8 +239,13 @@ def activate(engine: Engine, method: str, force: bool, expected: int | None, tri
         raise TransactionalError(f"snapshot {expected} is expected to come up, but the default is {default}: "
                                  "somebody else changed it; look at it, or make the expected one the default "
                                  "with microos.transactional.rollback")
+    told = ""
+    if method == "host":
+        setting = transactional_update.reboot_method()
+        told = f"REBOOT_METHOD is {setting}; "
+        method = of_host(setting, rebootmgr.is_active())
     way, reason = decide(engine, method, force, trial)
-    result = {"changed": way != NONE, "method": way, "reason": reason, "snapshot": default,
+    result = {"changed": way != NONE, "method": way, "reason": told + reason, "snapshot": default,
               "snapshot_before": host.current, "pending": default != host.current, "rebooted": False, "elapsed": 0}
     if way == NONE or check_mode:
         return result
@@ -223,6 +260,10 @@ def activate(engine: Engine, method: str, force: bool, expected: int | None, tri
             if current != default:
                 raise TransactionalError(f"transactional-update applied snapshot {default}, but /usr is of {current}")
             result.update(pending=False, elapsed=int(time.monotonic() - start))
+        elif way == REBOOTMGR:
+            result["scheduled_for"] = rebootmgr.parse_time(rebootmgr.request())
+        elif way in (KURED, NOTIFY):
+            transactional_update.leave_reboot(way)
         elif way == SOFT_REBOOT and default != host.booted:
             _nextroot.prepare(default)
         else:
@@ -230,6 +271,8 @@ def activate(engine: Engine, method: str, force: bool, expected: int | None, tri
             _nextroot.clear()
         if trial and default != host.current:
             result["trial"] = _trial.prepare(host, trial, once=way == REBOOT)
+        if way == KEXEC:
+            _kexec.load(default, _trial.REBOOT_ON_FAILURE if "trial" in result else "")
         if way == SOFT_REBOOT and reboot_needed() == "soft-reboot":
             os.unlink(REBOOT_NEEDED)  # /run survives, the need does not
     finally:

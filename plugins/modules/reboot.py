@@ -24,16 +24,22 @@ options:
       - V(reboot) is a full reboot.
       - V(soft_reboot) ends all of the userspace and starts that of the default snapshot, under the kernel that runs
         already. Needs systemd 254 or later, and the modules of the running kernel in the default snapshot.
+      - V(kexec) starts the kernel of the default snapshot from the running one, past firmware and boot loader. Needs
+        kexec-tools, and a boot entry that names the kernel.
       - V(apply) is the C(apply) of transactional-update 4.2 or later, on hosts that have it. It mounts C(/usr), C(/etc)
         and C(/boot) of the default snapshot over those of the running system; no service is restarted.
       - V(auto) is the least of these that the change needs, and V(reboot) in doubt. V(reboot) if kernel, initrd, boot
         loader, firmware or kernel options differ, if a package that differs declares C(installhint(reboot-needed\)), or
         if C(/run/reboot-needed) asks for a reboot. Else V(soft_reboot), unless all differences are files that were
         added where nothing that runs looks for them; those need V(apply) only. What the host does not offer is skipped,
-        and so is V(soft_reboot) where tukit.conf has C(REBOOT_ALLOW_SOFT_REBOOT=false).
+        and so is V(soft_reboot) where tukit.conf has C(REBOOT_ALLOW_SOFT_REBOOT=false). V(kexec) if
+        C(/run/reboot-needed) says so and tukit.conf has C(REBOOT_ALLOW_KEXEC=true).
+      - V(rebootmgr) asks rebootmgr for a reboot in the next maintenance window, and does not wait for it.
+      - V(host) is what C(REBOOT_METHOD) in the host's C(transactional-update.conf) stands for. V(systemd) there is
+        V(auto) here. V(kured) and V(notify) are passed on to C(tukit reboot), which does not wait either.
       - V(none) does nothing, and tells whether something is pending.
     type: str
-    choices: [auto, reboot, soft_reboot, apply, none]
+    choices: [auto, reboot, soft_reboot, kexec, apply, rebootmgr, host, none]
     default: reboot
     version_added: 0.2.0
   trial:
@@ -182,6 +188,10 @@ snapshot_before:
   type: int
   returned: if the host could be asked
   sample: 1
+scheduled_for:
+  description: When rebootmgr will reboot the host, in its own words. Null if it does not tell.
+  type: str
+  returned: with V(rebootmgr)
 snapshot_booted:
   description: Number of the snapshot that came up.
   type: int
@@ -238,8 +248,8 @@ def main():
     """The part on the host; the rest is the action plugin's."""
     module = AnsibleModule(
         argument_spec={
-            "method": {"type": "str", "choices": ["auto", "reboot", "soft_reboot", "apply", "none"],
-                       "default": "reboot"},
+            "method": {"type": "str", "default": "reboot",
+                       "choices": ["auto", "reboot", "soft_reboot", "kexec", "apply", "rebootmgr", "host", "none"]},
             "trial": {"type": "int", "default": 0},
             "confirm": {"type": "bool", "default": True},
             "boot_complete": {"type": "bool"},

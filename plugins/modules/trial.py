@@ -19,14 +19,18 @@ options:
   state:
     description:
       - V(confirmed) keeps the snapshot. Fails if it is not on trial any more, and does nothing if it was confirmed.
-      - V(reverted) makes the host go back at once. It reboots a moment later, so that the connection is lost.
-        Nothing is done if no trial is under way.
+      - V(reverted) makes the host go back at once, by a reboot, and waits until it is there. Nothing is done if no
+        trial is under way.
       - Without this option, the module only tells.
     type: str
     choices: [confirmed, reverted]
   id:
     description: Id of the trial that is meant. Without it, the one that is under way.
     type: str
+  timeout:
+    description: Seconds to wait for a host that goes back.
+    type: int
+    default: 600
 extends_documentation_fragment:
   - microos.transactional._attributes
   - action_common_attributes
@@ -112,7 +116,8 @@ from ansible_collections.microos.transactional.plugins.module_utils import _modu
 
 def main():
     module = AnsibleModule(
-        argument_spec={"state": {"type": "str", "choices": ["confirmed", "reverted"]}, "id": {"type": "str"}},
+        argument_spec={"state": {"type": "str", "choices": ["confirmed", "reverted"]}, "id": {"type": "str"},
+                       "timeout": {"type": "int", "default": 600}},
         supports_check_mode=True,
     )
     wanted = module.params

@@ -64,11 +64,31 @@ def allows_soft_reboot() -> bool:
     return parse_setting("REBOOT_ALLOW_SOFT_REBOOT", _configuration()) in (None, "true")
 
 
-def update_method() -> str | None:
-    """The ``UPDATE_METHOD`` that the host's own updates use; of two files the administrator's counts (6.1.3)."""
+def allows_kexec() -> bool:
+    """What the host says of kexec that nobody asked for by name; tukit's own default is no."""
+    return parse_setting("REBOOT_ALLOW_KEXEC", _configuration()) == "true"
+
+
+def _update_setting(name: str) -> str | None:
+    """A setting of the host's own updates; of two files the administrator's counts (6.1.3)."""
     texts = []
     for path in UPDATE_CONFIGURATION:
         if os.path.exists(path):
             with open(path, encoding="utf-8", errors="replace") as stream:
                 texts.append(stream.read())
-    return parse_setting("UPDATE_METHOD", texts)
+    return parse_setting(name, texts)
+
+
+def update_method() -> str | None:
+    """The ``UPDATE_METHOD``, such as "dup"."""
+    return _update_setting("UPDATE_METHOD")
+
+
+def reboot_method() -> str:
+    """The ``REBOOT_METHOD``: auto, systemd, rebootmgr, kexec, kured, notify or none."""
+    return _update_setting("REBOOT_METHOD") or "auto"
+
+
+def leave_reboot(method: str) -> None:
+    """Let others see that a reboot is wanted: kured on a cluster, or a person who is notified."""
+    command.check(["tukit", "--quiet", "reboot", method])

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.microos.transactional.plugins.module_utils import _activation, _nextroot
-from ansible_collections.microos.transactional.plugins.module_utils._activation import APPLY, REBOOT, SOFT_REBOOT
+from ansible_collections.microos.transactional.plugins.module_utils import _activation, _kexec, _nextroot
+from ansible_collections.microos.transactional.plugins.module_utils._activation import APPLY, KEXEC, REBOOT, SOFT_REBOOT
 from ansible_collections.microos.transactional.plugins.module_utils._difference import ADDED, MODIFIED, REMOVED
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._tools import (
     boot_entries,
+    rebootmgr,
     systemd,
     transactional_update,
 )
@@ -33,7 +34,9 @@ def change(level=None, boot=(), hints=(), userspace=()):
     (change(level="soft-reboot", boot=["/boot/initrd"]), REBOOT, "/boot/initrd"),
     (change(level="soft-reboot", hints=["glibc"]), REBOOT, "packages ask for it: glibc"),
     (change(level="reboot"), REBOOT, "asks for it ('reboot')"),
-    (change(level="kexec"), REBOOT, "asks for it ('kexec')"),
+    (change(level="kexec"), KEXEC, "asks for it ('kexec')"),
+    (change(level="kexec", boot=["/boot/initrd"]), KEXEC, "asks for it"),
+    (change(level="kexec", hints=["grub2"]), REBOOT, "packages ask for it: grub2"),
     (change(level=""), REBOOT, "/run/reboot-needed asks for it"),  # libzypp's file is empty
     (change(level="something new"), REBOOT, "asks for it ('something new')"),
     (change(boot=["a", "b", "c", "d", "e"]), REBOOT, "a, b, c and 2 more"),
@@ -43,12 +46,51 @@ def test_what_a_change_needs(what, way, why):
     assert why in _activation.need(what)[1]
 
 
+@pytest.mark.parametrize("setting, rebootmgr, method", [
+    ("auto", True, "rebootmgr"), ("auto", False, "auto"), ("systemd", True, "auto"), ("kexec", False, "kexec"),
+    ("rebootmgr", False, "rebootmgr"), ("kured", False, "kured"), ("none", True, "none"),
+])
+def test_what_the_host_itself_would_do(setting, rebootmgr, method):
+    assert _activation.of_host(setting, rebootmgr) == method
+
+
+def test_a_setting_that_nobody_knows():
+    with pytest.raises(TransactionalError, match="REBOOT_METHOD=magic"):
+        _activation.of_host("magic", False)
+
+
+@pytest.mark.parametrize("said, requested, when", [  # rebootmgr 3.3, then 2.6
+    ("The reboot got scheduled for Tue 2026-11-24 03:41:07 UTC\n"
+     "Status: Reboot requested, waiting for maintenance window\nScheduled for: Tue 2026-11-24 03:41:07 UTC\n", True, "Tue 2026-11-24 03:41:07 UTC"),
+    ("A reboot is already scheduled for Tue 2026-11-24 03:41:07 UTC, ignoring new request\nStatus: Reboot requested\n",
+     True, "Tue 2026-11-24 03:41:07 UTC"),
+    ("Status: Reboot requested, waiting for maintenance window\n", True, None),
+    ("Status: Reboot not requested\n", False, None),
+    ("Status: Reboot not requested (reboots temporarily disabled)\n", False, None),
+    ("", False, None),
+])
+def test_what_rebootmgr_says(said, requested, when):
+    assert rebootmgr.is_requested(said) == requested
+    assert rebootmgr.parse_time(said) == when
+
+
+def test_the_kernel_of_a_boot_entry():
+    text = ("title x\nlinux /m/6.12/linux\ninitrd /m/6.12/initrd\noptions root=UUID=1 quiet\n"
+            "options rootflags=subvol=@/.snapshots/2/snapshot\n")
+    kernel = _kexec.parse("/boot/efi/loader/entries/m-2+3.conf", text)
+    assert kernel == ("/boot/efi/m/6.12/linux", ["/boot/efi/m/6.12/initrd"],
+                      "root=UUID=1 quiet rootflags=subvol=@/.snapshots/2/snapshot")
+    with pytest.raises(TransactionalError, match="names no kernel"):
+        _kexec.parse("/boot/efi/loader/entries/m-2.conf", "title x\nefi /EFI/Linux/m.efi\n")
+
+
 @pytest.mark.parametrize("needed, obstacles, way, why", [
     (APPLY, {}, APPLY, "why"),
     (APPLY, {APPLY: "no"}, SOFT_REBOOT, "why; apply is out of the question: no"),
-    (APPLY, {APPLY: "no", SOFT_REBOOT: "never"}, REBOOT,
+    (APPLY, {APPLY: "no", SOFT_REBOOT: "never"}, KEXEC,
      "why; apply is out of the question: no; soft_reboot is out of the question: never"),
     (SOFT_REBOOT, {APPLY: "no"}, SOFT_REBOOT, "why"),
+    (KEXEC, {KEXEC: "not here"}, REBOOT, "why; kexec is out of the question: not here"),
     (REBOOT, {APPLY: "no", SOFT_REBOOT: "never"}, REBOOT, "why"),
 ])
 def test_the_least_way_that_is_open(needed, obstacles, way, why):
