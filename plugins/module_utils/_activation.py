@@ -261,6 +261,7 @@ def activate(engine: Engine, method: str, force: bool, expected: int | None, tri
                 raise TransactionalError(f"transactional-update applied snapshot {default}, but /usr is of {current}")
             result.update(pending=False, elapsed=int(time.monotonic() - start))
         elif way == REBOOTMGR:
+            result["changed"] = not rebootmgr.is_requested(rebootmgr.status())
             result["scheduled_for"] = rebootmgr.parse_time(rebootmgr.request())
         elif way in (KURED, NOTIFY):
             transactional_update.leave_reboot(way)

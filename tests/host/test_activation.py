@@ -16,6 +16,8 @@ import pytest
 RUN = pathlib.Path("/run/microos-transactional")
 MARKER = pathlib.Path("/run/reboot-needed")
 CONFIGURATION = pathlib.Path("/etc/tukit.conf.d/testbed.conf")
+UPDATE_CONFIGURATION = pathlib.Path("/etc/transactional-update.conf")
+REQUESTED, STRATEGY_OFF = pathlib.Path("/run/rebootmgr-requested"), pathlib.Path("/run/rebootmgr-off")
 # A real transactional-update may be on the guest; the stand-in for tukit brings none
 HAS_APPLY = all(shutil.which(name, path="/usr/sbin") for name in ("tukit", "transactional-update"))
 LEAST = "apply" if HAS_APPLY else "soft_reboot"
@@ -61,6 +63,73 @@ def change(pending):
         pending.check("sh", "-euc", f"cd {root}; {script}")
         pending.check("btrfs", "property", "set", "-ts", root, "ro", "true")
     return run
+
+
+@pytest.fixture
+def rebootmgr(pending, tmp_path):
+    """A stand-in for rebootmgrctl 3.3, in the words of its source; what the daemon keeps is a file."""
+    program = tmp_path / "rebootmgrctl"
+    program.write_text(f"""#!/bin/sh
+when='Tue 2026-11-24 03:41:07 UTC'
+case "$1" in
+is-active) ;;
+status)
+    if [ -e {REQUESTED} ]; then
+        printf 'Status: Reboot requested, waiting for maintenance window\\nScheduled for: %s\\n' "$when"
+    else
+        echo 'Status: Reboot not requested'
+    fi
+    ;;
+reboot)
+    if [ -e {STRATEGY_OFF} ]; then exit 1; fi
+    if [ -e {REQUESTED} ]; then
+        echo "A reboot is already scheduled for $when, ignoring new request"
+        exit 1
+    fi
+    touch {REQUESTED}
+    echo "The reboot got scheduled for $when"
+    ;;
+*) exit 1 ;;
+esac
+""")
+    program.chmod(0o755)
+    pending.check("mount", "-t", "overlay", "-o", f"lowerdir={tmp_path}:/usr/bin", "overlay", "/usr/bin")
+    yield
+    pending.check("umount", "--lazy", "/usr/bin")
+    for path in (REQUESTED, STRATEGY_OFF):
+        path.unlink(missing_ok=True)
+
+
+def test_rebootmgr_is_asked_and_not_waited_for(pending, rebootmgr):
+    result = pending.module("reboot", method="rebootmgr", _check=True)
+    assert (result["changed"], result["method"], REQUESTED.exists()) == (True, "rebootmgr", False)
+    result = pending.module("reboot", method="rebootmgr")
+    assert (result["changed"], result["scheduled_for"]) == (True, "Tue 2026-11-24 03:41:07 UTC")
+    assert result["pending"]
+    again = pending.module("reboot", method="rebootmgr")
+    assert (again["changed"], again["scheduled_for"]) == (False, "Tue 2026-11-24 03:41:07 UTC")
+
+
+def test_rebootmgr_refuses(pending, rebootmgr):
+    STRATEGY_OFF.touch()
+    result = pending.module("reboot", method="rebootmgr")
+    assert "rebootmgr did not take the request" in result["msg"]
+    assert "Status: Reboot not requested" in result["msg"]
+    assert "nobody would be there" in pending.module("reboot", method="rebootmgr", trial=60)["msg"]
+
+
+def test_rebootmgr_is_not_there(pending):
+    assert "rebootmgr is not active" in pending.module("reboot", method="rebootmgr")["msg"]
+
+
+def test_the_way_of_the_host(pending, files, rebootmgr):
+    assert pending.module("reboot", method="host", _check=True)["method"] == "rebootmgr"
+    for setting, method in (("systemd", LEAST), ("none", "none"), ("kured", "kured")):
+        files(UPDATE_CONFIGURATION, f"REBOOT_METHOD={setting}\n")
+        result = pending.module("reboot", method="host", _check=True)
+        assert (result["method"], result["reason"].split(";")[0]) == (method, f"REBOOT_METHOD is {setting}")
+    files(UPDATE_CONFIGURATION, "REBOOT_METHOD=magic\n")
+    assert "REBOOT_METHOD=magic" in pending.module("reboot", method="host")["msg"]
 
 
 def test_nothing_is_pending(host):

@@ -39,7 +39,7 @@ def status() -> str:
 def request() -> str:
     """Have the host rebooted when its policy allows it; returns what rebootmgr says of it.
 
-    Version 2 ends with 0 whatever comes of a request, so its status is what counts.
+    Version 2 ends with 0 whatever comes of a request, version 3 with 1 for a second one: the status is what counts.
     """
     result = command.run(["rebootmgrctl", "reboot"])
     said = status()

@@ -60,8 +60,8 @@ def test_a_setting_that_nobody_knows():
 
 
 @pytest.mark.parametrize("said, requested, when", [  # rebootmgr 3.3, then 2.6
-    ("The reboot got scheduled for Tue 2026-11-24 03:41:07 UTC\n"
-     "Status: Reboot requested, waiting for maintenance window\nScheduled for: Tue 2026-11-24 03:41:07 UTC\n", True, "Tue 2026-11-24 03:41:07 UTC"),
+    ("The reboot got scheduled for Tue 2026-11-24 03:41:07 UTC\nStatus: Reboot requested\n", True,
+     "Tue 2026-11-24 03:41:07 UTC"),
     ("A reboot is already scheduled for Tue 2026-11-24 03:41:07 UTC, ignoring new request\nStatus: Reboot requested\n",
      True, "Tue 2026-11-24 03:41:07 UTC"),
     ("Status: Reboot requested, waiting for maintenance window\n", True, None),
