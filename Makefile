@@ -5,7 +5,8 @@ SHELL := /bin/bash
 CACHE := $(CURDIR)/.cache
 DIST ?= dist
 FAULTS := --cuts 2 --faults controller-killed
-SCENARIOS := default transaction activation
+RECOVERY := --cuts 1 --faults kernel-panic
+SCENARIOS := default transaction activation trial
 PYTHON := $(CACHE)/venv/bin/python
 COLLECTION := $(CACHE)/collections/ansible_collections/microos/transactional
 
@@ -20,7 +21,7 @@ export GIT_CONFIG_KEY_0 := safe.directory
 export GIT_CONFIG_VALUE_0 := *
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build lint sanity unit host inside testbed molecule faults test test-full demo demo-shell clean
+.PHONY: help deps build lint sanity unit host inside testbed molecule faults recovery test test-full demo demo-shell clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -34,9 +35,10 @@ demo-shell: deps ## log in to the demo's VM and play on
 test: deps ## all gates: build lint unit sanity host inside testbed molecule faults
 	@$(PYTHON) tests/gates.py
 
-test-full: test ## the same, a kernel update, every fault and 30 power cuts on each engine: hours
+test-full: test ## the same, a kernel update, every fault and 50 power cuts on each engine: hours
 	$(MAKE) molecule SCENARIOS=update
 	$(MAKE) faults FAULTS="--cuts 30 --faults all --again all"
+	$(MAKE) recovery RECOVERY="--cuts 20 --faults all"
 
 deps: ## install what the other targets need
 	@.ci/deps
@@ -82,6 +84,10 @@ molecule-%: deps
 faults: faults-tukit faults-snapper ## a play on a VM is disturbed: power cuts, killed processes, a full disk
 faults-%: deps
 	$(PYTHON) tests/faults/faults.py --engine $* $(FAULTS)
+
+recovery: recovery-tukit recovery-snapper ## a VM is rebooted into bad snapshots, on trial
+recovery-%: deps
+	$(PYTHON) tests/faults/recovery.py --engine $* $(RECOVERY)
 
 clean: ## remove all that was made
 	rm -rf .cache dist .ansible
