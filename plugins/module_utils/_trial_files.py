@@ -47,153 +47,153 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 top=/run/microos-transactional/trial.top
 
 get() {
-	sed -n "s/^$1=//p" "$record" 2>/dev/null
+    sed -n "s/^$1=//p" "$record" 2>/dev/null
 }
 
 # Record the state: a power cut leaves the old record or the new one
 note() {
-	mkdir -p "${record%/*}"
-	printf '%s\n' "id=$id" "state=$1" "boots=$boots" "reason=${2-}" "snapshot=$new" "previous=${back%% *}" \
-		"seconds=$seconds" >"$record.new" && sync "$record.new" && mv "$record.new" "$record" && sync "${record%/*}"
-	echo "snapshot $new on trial: $1${2:+, }${2-}"
+    mkdir -p "${record%/*}"
+    printf '%s\n' "id=$id" "state=$1" "boots=$boots" "reason=${2-}" "snapshot=$new" "previous=${back%% *}" \
+        "seconds=$seconds" >"$record.new" && sync "$record.new" && mv "$record.new" "$record" && sync "${record%/*}"
+    echo "snapshot $new on trial: $1${2:+, }${2-}"
 }
 
 # The whole file system, read-write: the root is not, and /.snapshots may be not mounted yet, or never
 snapshot() {
-	mountpoint --quiet "$top" || {
-		mkdir -p "$top"
-		mount -t btrfs -o subvolid=5 "$(findmnt --noheadings --first-only --nofsroot --output SOURCE /)" "$top"
-	}
-	echo "$top${root%/.snapshots/*}/.snapshots/$1/snapshot"
+    mountpoint --quiet "$top" || {
+        mkdir -p "$top"
+        mount -t btrfs -o subvolid=5 "$(findmnt --noheadings --first-only --nofsroot --output SOURCE /)" "$top"
+    }
+    echo "$top${root%/.snapshots/*}/.snapshots/$1/snapshot"
 }
 
 leave_top() {
-	if mountpoint --quiet "$top"; then umount "$top" && rmdir "$top"; fi
+    if mountpoint --quiet "$top"; then umount "$top" && rmdir "$top"; fi
 }
 
 # The boot loader starts this snapshot from now on
 load() {
-	for entry in $entries; do
-		[ "${entry%%:*}" = "$1" ] || continue
-		bootctl --quiet set-oneshot ""
-		bootctl --quiet set-default "${entry#*:}"
-		return
-	done
+    for entry in $entries; do
+        [ "${entry%%:*}" = "$1" ] || continue
+        bootctl --quiet set-oneshot ""
+        bootctl --quiet set-default "${entry#*:}"
+        return
+    done
 }
 
 choose() {
-	btrfs subvolume set-default "$(snapshot "$1")" && load "$1"
+    btrfs subvolume set-default "$(snapshot "$1")" && load "$1"
 }
 
 go_back() {
-	for number in $back; do
-		[ -d "$(snapshot "$number")" ] && choose "$number" && return
-	done
-	return 1
+    for number in $back; do
+        [ -d "$(snapshot "$number")" ] && choose "$number" && return
+    done
+    return 1
 }
 
 restart() {
-	leave_top
-	sync
-	systemctl --no-block reboot
-	sleep 90 # what hangs in the shutdown does not keep the host
-	systemctl --force --force reboot
+    leave_top
+    sync
+    systemctl --no-block reboot
+    sleep 90 # what hangs in the shutdown does not keep the host
+    systemctl --force --force reboot
 }
 
 revert() {
-	if [ "$current" != "$new" ]; then
-		finish reverted "$1"
-	elif go_back; then
-		note reverting "$1"
-		restart
-	else
-		note running "cannot go back ($1): none of the snapshots $back can be the default"
-	fi
+    if [ "$current" != "$new" ]; then
+        finish reverted "$1"
+    elif go_back; then
+        note reverting "$1"
+        restart
+    else
+        note running "cannot go back ($1): none of the snapshots $back can be the default"
+    fi
 }
 
 # The host runs another snapshot than the one on trial: stay here
 finish() {
-	choose "$current"
-	note "$1" "$2"
-	leave_top
-	if [ -d /run/systemd/system ]; then systemctl --no-block start microos-trial-tidy.service; fi
+    choose "$current"
+    note "$1" "$2"
+    leave_top
+    if [ -d /run/systemd/system ]; then systemctl --no-block start microos-trial-tidy.service; fi
 }
 
 # At each boot. One that nobody confirms, whatever restarts the host, is tried three times where the boot loader knows
 # no single try.
 settle() {
-	boots=$((boots + 1))
-	if [ "$current" = "$new" ]; then
-		case $state in
-		confirmed | reverted | fell-back) finish "$state" "$(get reason)" ;;
-		reverting)
-			if [ "$boots" -gt 3 ]; then
-				note running "cannot go back: the boot loader starts snapshot $new again and again"
-				systemctl --no-block stop microos-trial-deadline.timer
-			else
-				revert "$(get reason)"
-			fi
-			;;
-		*)
-			: >"$flag"
-			if [ "$boots" -gt 3 ]; then
-				revert "restarted $boots times without a confirmation"
-			else
-				note running
-				# what has to be in order after a boot, also where the boot loader does not count boots
-				systemctl --no-block start boot-complete.target
-			fi
-			;;
-		esac
-	else
-		case $state in
-		reverting) finish reverted "$(get reason)" ;;
-		armed) finish fell-back "it did not come up" ;;
-		running) finish fell-back "the host was restarted, or went down, before the confirmation" ;;
-		*) finish "${state:-fell-back}" "$(get reason)" ;;
-		esac
-	fi
+    boots=$((boots + 1))
+    if [ "$current" = "$new" ]; then
+        case $state in
+        confirmed | reverted | fell-back) finish "$state" "$(get reason)" ;;
+        reverting)
+            if [ "$boots" -gt 3 ]; then
+                note running "cannot go back: the boot loader starts snapshot $new again and again"
+                systemctl --no-block stop microos-trial-deadline.timer
+            else
+                revert "$(get reason)"
+            fi
+            ;;
+        *)
+            : >"$flag"
+            if [ "$boots" -gt 3 ]; then
+                revert "restarted $boots times without a confirmation"
+            else
+                note running
+                # what has to be in order after a boot, also where the boot loader does not count boots
+                systemctl --no-block start boot-complete.target
+            fi
+            ;;
+        esac
+    else
+        case $state in
+        reverting) finish reverted "$(get reason)" ;;
+        armed) finish fell-back "it did not come up" ;;
+        running) finish fell-back "the host was restarted, or went down, before the confirmation" ;;
+        *) finish "${state:-fell-back}" "$(get reason)" ;;
+        esac
+    fi
 }
 
 confirm() {
-	[ "$1" = "$id" ] || exit 3
-	[ "$state" != confirmed ] || return 0
-	[ "$state" = running ] || exit 4
-	[ "$current" = "$new" ] || exit 5
-	choose "$new" || exit 6
-	leave_top
-	sync
-	note confirmed
-	tidy
+    [ "$1" = "$id" ] || exit 3
+    [ "$state" != confirmed ] || return 0
+    [ "$state" = running ] || exit 4
+    [ "$current" = "$new" ] || exit 5
+    choose "$new" || exit 6
+    leave_top
+    sync
+    note confirmed
+    tidy
 }
 
 # Nothing of the trial remains but the record. This script comes last: it is what does it again after a power cut.
 tidy() {
-	case $(get state) in
-	confirmed | reverted | fell-back) ;;
-	*) return ;;
-	esac
-	systemctl stop microos-trial-deadline.timer
-	load "$current"
-	if [ -n "$trial_entry" ]; then
-		mountpoint --quiet "${trial_entry%/loader/entries/*}" || exit 1
-		rm -f "$trial_entry"
-		sync "${trial_entry%/*}"
-	fi
-	for number in $new ${back%% *}; do
-		[ "$number" = "$current" ] || [ ! -d "$(snapshot "$number")" ] || remove "$(snapshot "$number")"
-	done
-	leave_top
-	remove ""
-	rm -f "$flag"
-	systemctl daemon-reload
+    case $(get state) in
+    confirmed | reverted | fell-back) ;;
+    *) return ;;
+    esac
+    systemctl stop microos-trial-deadline.timer
+    load "$current"
+    if [ -n "$trial_entry" ]; then
+        mountpoint --quiet "${trial_entry%/loader/entries/*}" || exit 1
+        rm -f "$trial_entry"
+        sync "${trial_entry%/*}"
+    fi
+    for number in $new ${back%% *}; do
+        [ "$number" = "$current" ] || [ ! -d "$(snapshot "$number")" ] || remove "$(snapshot "$number")"
+    done
+    leave_top
+    remove ""
+    rm -f "$flag"
+    systemctl daemon-reload
 }
 
 remove() {
-	for file in $files; do
-		rm -f "$1$file"
-		rmdir "$1${file%/*}" 2>/dev/null
-	done
+    for file in $files; do
+        rm -f "$1$file"
+        rmdir "$1${file%/*}" 2>/dev/null
+    done
 }
 
 mkdir -p "${flag%/*}"
@@ -211,22 +211,22 @@ settle) settle ;;
 tidy) tidy ;;
 confirm) confirm "${2-$id}" ;;
 revert)
-	case $state in
-	confirmed | reverted | fell-back) exit ;;
-	esac
-	case ${2-} in
-	deadline) revert "nobody confirmed it within $seconds s" ;;
-	checks)
-		failed=$(systemctl --failed --plain --no-legend | cut -d ' ' -f 1 | tr '\n' ' ')
-		revert "boot-complete.target failed, with the units that failed: ${failed% }"
-		;;
-	*) revert "somebody asked for it" ;;
-	esac
-	;;
+    case $state in
+    confirmed | reverted | fell-back) exit ;;
+    esac
+    case ${2-} in
+    deadline) revert "nobody confirmed it within $seconds s" ;;
+    checks)
+        failed=$(systemctl --failed --plain --no-legend | cut -d ' ' -f 1 | tr '\n' ' ')
+        revert "boot-complete.target failed, with the units that failed: ${failed% }"
+        ;;
+    *) revert "somebody asked for it" ;;
+    esac
+    ;;
 *)
-	cat "$record"
-	echo "usage: $0 confirm | revert" >&2
-	;;
+    cat "$record"
+    echo "usage: $0 confirm | revert" >&2
+    ;;
 esac
 '''
 
