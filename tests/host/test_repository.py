@@ -199,6 +199,43 @@ def test_the_repositories_of_a_service(host, tmp_path):
     assert repos(host)["new:a"]["enabled"] == "1"
 
 
+def test_a_service_that_is_a_program(host, tmp_path):
+    program = tmp_path / "service"
+    program.write_text(f"#!/bin/sh\nprintf '[a]\\nname=A\\nenabled=1\\nbaseurl=dir:{SHELF}/updates\\n'\n")
+    program.chmod(0o755)
+    arguments = {"name": "new", "type": "plugin", "baseurl": [f"file:{program}"]}
+    result = host.module("repository", refresh=True, **arguments)
+    assert result.get("refreshed"), result
+    assert repos(host)["new:a"]["url"] == f"dir:{SHELF}/updates"
+    assert not host.module("repository", **arguments)["changed"]
+    assert host.module("repository_info")["services"][0]["type"] == "plugin"
+    assert host.module("repository", name="new", type="plugin", state="absent")["changed"]
+    host.check("zypper", "services")  # it forgets the repositories of services that are gone
+    assert "new:a" not in repos(host)
+
+
+METALINK = """<?xml version="1.0" encoding="utf-8"?>
+<metalink version="3.0" xmlns="http://www.metalinker.org/"><files><file name="repomd.xml"><resources>
+<url protocol="http" type="http" preference="100">%s/repodata/repomd.xml</url>
+</resources></file></files></metalink>
+"""
+
+
+@pytest.mark.parametrize("place", ["metalink", "mirrorlist"])
+def test_places_that_are_told_by_a_server(host, tmp_path, place):
+    with served(f"{SHELF}/unknown-key") as (mirror, asked), served(tmp_path) as (url, _asked):
+        (tmp_path / "list").write_text(METALINK % mirror if place == "metalink" else mirror + "\n")
+        key = {"fingerprint": fingerprint(host), "file": KEY}
+        result = host.module("repository", name="new", allow_insecure=True, keys=[key], refresh=True,
+                             **{place: f"{url}/list?{place}"})
+        assert result.get("refreshed"), result
+        assert "/repodata/repomd.xml" in asked
+        installed = host.module("package", name="testbed-unknown-key")
+    assert installed.get("changed"), installed
+    told = next(row for row in host.module("repository_info")["repositories"] if row["alias"] == "new")
+    assert (told[place], told["baseurl"]) == ([f"{url}/list?{place}"], [])
+
+
 @pytest.mark.parametrize("arguments, words", [
     ({"baseurl": ["http://localhost/x"]}, "baseurl: 'http' is not HTTPS"),
     ({"baseurl": ["https://localhost/x?ssl_verify=no"]}, "ssl_verify=no"),
