@@ -2,12 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The module of this name, on the host itself."""
+"""The module of this name, on the host itself, and then the collection's reboot if it is asked for."""
 
 from __future__ import annotations
 
+from ansible_collections.microos.transactional.plugins.plugin_utils._activate import activate
 from ansible_collections.microos.transactional.plugins.plugin_utils._outside import OutsideAction
 
 
 class ActionModule(OutsideAction):
-    pass
+    def run(self, tmp=None, task_vars=None):
+        return activate(self, super().run(tmp, task_vars), task_vars)

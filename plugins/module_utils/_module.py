@@ -18,6 +18,13 @@ from ansible_collections.microos.transactional.plugins.module_utils._errors impo
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
 
 ENGINE_ARGUMENT = {"type": "str", "choices": ["auto", "tukit", "snapper"], "default": "auto"}
+METHODS = ["auto", "reboot", "soft_reboot", "kexec", "apply", "rebootmgr", "host"]
+# Of modules that bring their snapshot into effect on request; done by the action plugin of the same name
+ACTIVATE_ARGUMENTS = {
+    "activate": {"type": "str", "choices": ["none"] + METHODS, "default": "none"},
+    "reboot_timeout": {"type": "int"},
+    "trial": {"type": "int"},
+}
 
 
 def _interrupted(number, _frame):

@@ -12,60 +12,27 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.microos.transactional.plugins.module_utils import _resident, _trial
-from ansible_collections.microos.transactional.plugins.module_utils._engine.base import Engine, is_open
-from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
-from ansible_collections.microos.transactional.plugins.module_utils._host import REBOOT_NEEDED
+from ansible_collections.microos.transactional.plugins.module_utils import _resident, _snapshot_diff, _trial
+from ansible_collections.microos.transactional.plugins.module_utils._engine.base import Engine
+from ansible_collections.microos.transactional.plugins.module_utils._host import REBOOT_NEEDED, Host
 from ansible_collections.microos.transactional.plugins.module_utils._lock import Lock
-from ansible_collections.microos.transactional.plugins.module_utils._tools import disks, snapper
-from ansible_collections.microos.transactional.plugins.module_utils._transaction import BASE, FAILED
+from ansible_collections.microos.transactional.plugins.module_utils._target import Chooser
+from ansible_collections.microos.transactional.plugins.module_utils._tools import disks
 
 
-def is_usable(snapshot: t.Mapping) -> bool:
-    """Whether a host may boot it: neither open nor kept after a failure."""
-    return not is_open(snapshot) and FAILED not in snapshot["userdata"]
-
-
-def previous(snapshots: t.Sequence[t.Mapping], current: int) -> int:
-    """The snapshot that the current one was made from: the recorded base, else the newest one before it."""
-    usable = {row["number"]: row for row in snapshots if is_usable(row)}
-    recorded = usable.get(current, {}).get("userdata", {}).get(BASE, "")
-    if recorded.isdigit() and int(recorded) in usable:
-        return int(recorded)
-    older = [number for number in usable if number < current]
-    if not older:
-        raise TransactionalError(f"there is no snapshot before the current one, {current}")
-    return max(older)
-
-
-def choose(snapshots: t.Sequence[t.Mapping], current: int, to: str) -> int:
-    """The snapshot meant by ``to``: a number, ``previous`` or ``current``."""
-    if to == "previous":
-        return previous(snapshots, current)
-    if to == "current":
-        return current
-    if not to.isdigit():
-        raise TransactionalError(f"to: '{to}' is neither the number of a snapshot nor 'previous'")
-    row = next((row for row in snapshots if row["number"] == int(to)), None)
-    usable = [row["number"] for row in snapshots if is_usable(row)]
-    listed = ", ".join(map(str, usable))
-    if row is None:
-        raise TransactionalError(f"there is no snapshot {to}; usable are {listed}", snapshots=usable)
-    if not is_usable(row):
-        raise TransactionalError(f"snapshot {to} was never completed ('{row['description']}'); usable are {listed}",
-                                 snapshots=usable)
-    return int(to)
-
-
-def rollback(engine: Engine, to: str, check_mode: bool) -> dict:
-    """Make the snapshot meant by ``to`` the default, unless it is already."""
+def rollback(engine: Engine, selector: str, wanted: t.Any, check_mode: bool, diff: bool) -> dict:
+    """Make the snapshot that is meant the default, unless it is already. With ``diff`` say first what that changes."""
     host = engine.host
     old = host.default()
-    number = choose(snapper.snapshots(), host.current, to)
+    number, reason = Chooser(host).choose(selector, wanted)
     changed = number != old
+    result = {"changed": changed, "engine": engine.name, "reason": reason, "previous_default": old,
+              "current": host.current, "pending": number != host.current}
+    if diff and changed:
+        result.update(_difference(host, old, number))
     if changed and not check_mode:
         lock = Lock()
-        lock.acquire(f"ansible: rollback to {to}")
+        lock.acquire(f"ansible: rollback to {number}")
         try:
             _resident.refuse_if_open()
             _trial.refuse_if_under_way()
@@ -76,6 +43,14 @@ def rollback(engine: Engine, to: str, check_mode: bool) -> dict:
             lock.release()
         if number == host.current and os.path.exists(REBOOT_NEEDED):
             os.unlink(REBOOT_NEEDED)  # as transactional-update does: nothing waits for a reboot any more
-    return {"changed": changed, "engine": engine.name, "snapshot": number, "previous_default": old,
-            "current": host.current, "pending": number != host.current,
-            "diff": {"before": f"default: {old}\n", "after": f"default: {number}\n"}}
+    return dict(result, snapshot=number)
+
+
+def _difference(host: Host, old: int, new: int) -> dict:
+    """What ``--diff`` prints: the default, and how the packages and /etc of the target differ from the running ones."""
+    default = {"before": f"default: {old}\n", "after": f"default: {new}\n"}
+    if new == host.current:
+        return {"diff": [default]}
+    differs = _snapshot_diff.snapshot_diff(host, host.current, new, [_snapshot_diff.ETC], False, 0, False)
+    return {"diff": [default] + _snapshot_diff.as_diff(host.current, new, differs["packages"], differs["files"]),
+            "warnings": differs["warnings"]}

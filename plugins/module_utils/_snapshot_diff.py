@@ -18,7 +18,7 @@ import typing as t
 from ansible_collections.microos.transactional.plugins.module_utils import _difference
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
-from ansible_collections.microos.transactional.plugins.module_utils._rollback import choose
+from ansible_collections.microos.transactional.plugins.module_utils._target import previous, usable_numbers
 from ansible_collections.microos.transactional.plugins.module_utils._tools import command, mounts, rpm, snapper
 
 ETC = "/etc"
@@ -44,7 +44,7 @@ def find_snapshot(host: Host, wanted: str, option: str) -> int:
         return host.default()
     snapshots = snapper.snapshots()
     if wanted == "previous":
-        return choose(snapshots, host.current, wanted)
+        return previous(snapshots, usable_numbers(snapshots), host.current)
     numbers = [row["number"] for row in snapshots]
     listed = ", ".join(map(str, numbers))
     if not wanted.isdigit():

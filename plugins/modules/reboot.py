@@ -248,8 +248,7 @@ def main():
     """The part on the host; the rest is the action plugin's."""
     module = AnsibleModule(
         argument_spec={
-            "method": {"type": "str", "default": "reboot",
-                       "choices": ["auto", "reboot", "soft_reboot", "kexec", "apply", "rebootmgr", "host", "none"]},
+            "method": {"type": "str", "choices": _module.METHODS + ["none"], "default": "reboot"},
             "trial": {"type": "int", "default": 0},
             "confirm": {"type": "bool", "default": True},
             "boot_complete": {"type": "bool"},

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import pathlib
+import shutil
 
 import pytest
 
@@ -24,7 +26,7 @@ def test_to_a_number(pending):
     result = pending.module("rollback", to="2")
     assert (result["changed"], result["snapshot"], result["previous_default"]) == (True, 2, 3)
     assert (result["current"], result["pending"]) == (1, True)
-    assert result["diff"] == {"before": "default: 3\n", "after": "default: 2\n"}
+    assert result["diff"][0] == {"before": "default: 3\n", "after": "default: 2\n"}
     assert pending.default() == 2
     assert pending.numbers() == [1, 2, 3]
     # as tukit and snapper alone do not: the snapshot keeps its place in the cleanup
@@ -56,8 +58,9 @@ def test_previous_needs_one(host):
 
 @pytest.mark.parametrize("arguments, words", [
     ({"to": "99"}, "there is no snapshot 99; usable are 1, 2, 3"),
-    ({"to": "yesterday"}, "neither the number of a snapshot nor 'previous'"),
-    ({}, "one of the following is required: to, drop_pending"),
+    ({"to": "yesterday"}, "neither the number of a snapshot, nor 'previous' or 'last_working'"),
+    ({}, "one of the following is required: to, before, provenance, without, drop_pending"),
+    ({"to": "1", "before": "2026-01-31"}, "mutually exclusive"),
     ({"drop_pending": False}, "asks for nothing"),
     ({"to": "1", "drop_pending": True}, "mutually exclusive"),
 ])
@@ -72,6 +75,171 @@ def test_an_open_snapshot_is_refused(host):
                           "--userdata", "transactional-update-in-progress=yes")
     assert f"snapshot {number} was never completed" in host.module("rollback", to=number)["msg"]
     assert host.default() == 1
+
+
+def test_the_newest_one_before_a_date(pending):
+    tomorrow = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)).date().isoformat()
+    made = dict(line.split(",") for line in pending.snapper(
+        "--utc", "--iso", "--csvout", "list", "--columns", "number,date").splitlines()[2:])
+    # the default stays if it is old enough itself
+    assert not pending.module("rollback", before=tomorrow)["changed"]
+    pending.module("rollback", to="2")
+    assert not pending.module("rollback", before=tomorrow)["changed"]
+    result = pending.module("rollback", before=made["2"])
+    assert (result["changed"], result["snapshot"]) == (True, 1)
+    assert result["reason"] == f"it is the newest usable one, made before {made['2']} UTC"
+    assert pending.default() == 1
+    # the first one is of 2026-01-01 00:00:00 UTC
+    assert pending.module("rollback", before="2026-01-01T01:00:01+01:00")["snapshot"] == 1
+    failed = pending.module("rollback", before="2026-01-01")
+    assert "there is no usable snapshot made before 2026-01-01 00:00:00 UTC; usable are 1, 2, 3" in failed["msg"]
+    assert "no date" in pending.module("rollback", before="31.1.2026")["msg"]
+
+
+def test_by_provenance(pending):
+    pending.snapper("modify", "--userdata", "ansible-git_commit=abc,ansible-play=Web", "2")
+    pending.snapper("modify", "--userdata", "ansible-git_commit=abc,ansible-play=DB", "3")
+    assert not pending.module("rollback", provenance={"git_commit": "abc"})["changed"]
+    result = pending.module("rollback", provenance={"git_commit": "abc", "play": "Web"})
+    assert (result["changed"], result["snapshot"], pending.default()) == (True, 2, 2)
+    # of two that fulfil it the default stays
+    assert not pending.module("rollback", provenance={"git_commit": "abc"})["changed"]
+    failed = pending.module("rollback", provenance={"git_commit": "ab"})
+    assert "no usable snapshot with the provenance git_commit=ab; usable are 1, 2, 3" in failed["msg"]
+    assert "asks for nothing" in pending.module("rollback", provenance={})["msg"]
+
+
+@pytest.mark.parametrize("without, snapshot", [
+    ("testbed-app", 2), ("testbed-hello", 1), ("testbed-[ah]*", 1), ("testbed-hello>1.0", 3), ("testbed-hello>=1.0", 1),
+    ("testbed-hello=1.0-1", 1), ("testbed-hello<0.9", 3),
+])
+def test_without_a_package(pending, without, snapshot):
+    result = pending.module("rollback", without=without)
+    assert (result.get("snapshot"), result["changed"]) == (snapshot, snapshot != 3), result
+    assert pending.default() == snapshot
+
+
+def test_without_what_all_have(pending):
+    result = pending.module("rollback", without="testbed-base")
+    assert "there is no usable snapshot without testbed-base" in result["msg"]
+    assert "without: " in pending.module("rollback", without="a b c")["msg"]
+
+
+@pytest.fixture
+def state():
+    """The files of health-checker and transactional-update."""
+    directory = pathlib.Path("/var/lib/misc")
+    there = set(directory.iterdir()) if directory.is_dir() else set()
+    directory.mkdir(exist_ok=True)
+    yield directory
+    for path in set(directory.iterdir()) - there:
+        path.unlink()
+
+
+def subvolume(host, number):
+    return host.check("btrfs", "inspect-internal", "rootid", f"/.snapshots/{number}/snapshot")
+
+
+def test_last_working_of_health_checker(pending, state):
+    checked = state / "health-check.state"
+    checked.write_text(f"LAST_WORKING_BTRFS_ID={subvolume(pending, 2)}\nLAST_WORKING_SNAPSHOT=2\n", encoding="ascii")
+    result = pending.module("rollback", to="last_working")
+    assert (result["snapshot"], result["reason"]) == (2, "health-checker found it working")
+    assert not pending.module("rollback", to="last_working")["changed"]
+    # another subvolume got that number since: what is running counts
+    checked.write_text("LAST_WORKING_BTRFS_ID=99999\nLAST_WORKING_SNAPSHOT=2\n", encoding="ascii")
+    result = pending.module("rollback", to="last_working")
+    assert (result["snapshot"], result["reason"]) == (1, "it is running")
+
+
+def test_last_working_by_other_records(pending, state):
+    # what is pending was not booted, what is running was
+    result = pending.module("rollback", to="last_working", _check=True)
+    assert (result["changed"], result["snapshot"], result["reason"]) == (True, 1, "it is running")
+    listed = state / "transactional-update.state"
+    listed.write_text('LAST_WORKING_SNAPSHOTS="2 77 1"\nUNUSED_SNAPSHOTS=""\n', encoding="ascii")
+    result = pending.module("rollback", to="last_working")
+    assert (result["snapshot"], result["reason"]) == (2, "transactional-update found it working")
+    # of a time before these snapshots: it means others that had the same numbers
+    pending.module("rollback", to="3")
+    os.utime(listed, (1780000000, 1780000000))
+    assert pending.module("rollback", to="last_working")["snapshot"] == 1
+
+
+def test_nothing_tells_of_a_working_one(host):
+    result = host.module("rollback", to="last_working")
+    assert "nothing on this host tells of an older snapshot than 1 that was booted" in result["msg"]
+
+
+def delete_subvolumes(host, *paths):
+    for path in paths:
+        if path.is_dir() and path.stat().st_ino == 256:
+            host.check("btrfs", "subvolume", "delete", path)
+
+
+def empty_etc(host, root):
+    delete_subvolumes(host, root / "etc/etc.syncpoint", root / "etc")
+    shutil.rmtree(root / "etc", ignore_errors=True)
+    (root / "etc").mkdir(exist_ok=True)
+
+
+def delete_root(host, root):
+    delete_subvolumes(host, root / "etc/etc.syncpoint", root / "etc", root)
+
+
+def delete_record(_host, root):
+    (root.parent / "info.xml").unlink()
+
+
+def delete_kernels(_host, root):
+    kernels = [*root.glob("boot/vmlinuz*"), *root.glob("usr/lib/modules/*/vmlinuz")]
+    assert kernels
+    for kernel in kernels:
+        kernel.unlink()
+
+
+def mark_failed(host, _root):
+    host.snapper("modify", "--userdata", "ansible-failed=yes", "2")
+
+
+@pytest.mark.parametrize("spoil, words", [
+    # where a deletion stops if it is killed: the plugin deletes a nested /etc, the subvolume goes, its record goes
+    (empty_etc, "cannot be booted, its /etc is gone"),
+    (delete_root, "is none any more or none yet"),
+    (delete_record, "is none any more or none yet"),
+    (delete_kernels, "cannot be booted, it has neither a kernel nor a boot entry"),
+    (mark_failed, "was never completed, it was kept after a failure"),
+])
+def test_what_cannot_be_booted(host, spoil, words):
+    root = pathlib.Path("/.snapshots/2/snapshot")
+    assert host.snapper("create", "--from", "1", "--read-write", "--print-number") == "2"
+    assert host.module("rollback", to="2", _check=True)["changed"]
+    spoil(host, root)
+    try:
+        assert f"snapshot 2 {words}" in host.module("rollback", to="2")["msg"]
+        # and it is not found either
+        assert "usable are 1" in host.module("rollback", before="2026-01-01")["msg"]
+        assert host.default() == 1
+    finally:
+        if 2 not in host.numbers():
+            delete_root(host, root)
+            shutil.rmtree(root.parent)
+
+
+def test_diff_tells_packages_and_etc_first(pending):
+    etc = pathlib.Path("/.snapshots/2/snapshot/etc")
+    pending.check("btrfs", "property", "set", "-ts", "/.snapshots/2/snapshot", "ro", "false")
+    (etc / "probe").write_text("of 2\n", encoding="ascii")
+    before = pending.state()
+    result = pending.module("rollback", to="2", _check=True)
+    default, packages, files = result["diff"]
+    assert default == {"before": "default: 3\n", "after": "default: 2\n"}
+    assert (packages["before"], packages["after"]) == ("", "testbed-hello-1.0-1.noarch\n")
+    assert packages["before_header"] == "packages of snapshot 1"
+    assert files == {"prepared": "+ /etc/probe\n"}
+    assert pending.state() == before
+    # the current one differs in nothing from the running system
+    assert len(pending.module("rollback", drop_pending=True)["diff"]) == 1
 
 
 def test_on_a_read_write_host_a_read_only_snapshot_gets_a_writable_copy(host):

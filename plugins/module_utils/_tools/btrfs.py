@@ -61,6 +61,13 @@ def is_subvolume(path: str) -> bool:
         return False
 
 
+def subvolume_id(path: str) -> int:
+    """No other subvolume ever gets the same."""
+    if btrfsutil:
+        return _lib("subvolume_id", path)
+    return int(command.check(["btrfs", "inspect-internal", "rootid", path]).stdout)
+
+
 def is_read_only(path: str) -> bool:
     if btrfsutil:
         return _lib("get_subvolume_read_only", path)

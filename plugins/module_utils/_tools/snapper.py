@@ -41,9 +41,13 @@ def _argv(*args: str) -> list[str]:
     return ["snapper"] + no_bus + ["--config", CONFIG] + list(args)
 
 
+def storable(value: str) -> str:
+    """A value of the userdata as snapper can keep it, without commas and equals signs."""
+    return value.replace(",", ";").replace("=", ":")
+
+
 def _userdata(userdata: t.Mapping[str, str]) -> str:
-    """``key=value,key=value``; snapper has no way to write a comma inside a value."""
-    return ",".join(f"{key}={value.replace(',', ';')}" for key, value in userdata.items())
+    return ",".join(f"{key}={storable(value)}" for key, value in userdata.items())
 
 
 def parse_list(stdout: str) -> list[dict]:
