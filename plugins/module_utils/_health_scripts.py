@@ -4,7 +4,8 @@
 
 """The text of a health check: one plain sh script, which needs nothing but coreutils to try until its deadline.
 
-It runs in the same way at boot and on demand, and its last line tells the result. With the argument ``try`` it tries once.
+It runs in the same way at boot and on demand, and its last line tells the result. With the argument ``try`` it tries
+once.
 
 Note that this module util is PRIVATE to the collection.
 """
