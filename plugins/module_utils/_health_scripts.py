@@ -100,7 +100,7 @@ def _body(wanted: t.Mapping[str, t.Any], script_path: str) -> str:
         return f"    exec {'' if wanted['script'].startswith('#!') else 'sh '}{quote(script_path)}"
     if isinstance(wanted["command"], str):
         return f"    exec sh -c {quote(wanted['command'])}"
-    return f"    exec {' '.join(map(quote, wanted['command']))}"
+    return f"    exec {' '.join(quote(str(word)) for word in wanted['command'])}"
 
 
 def needs(wanted: t.Mapping[str, t.Any]) -> str | None:

@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import os
 import shutil
 import socket
+import ssl
 import stat
 import threading
 from pathlib import Path
@@ -43,19 +45,28 @@ def health_checker(host):
     return root
 
 
-@pytest.fixture
-def server():
+@contextlib.contextmanager
+def serving(context=None):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200 if self.path == "/ok?a=[1]" else 503)
+            self.send_header("Content-Length", "0")
             self.end_headers()
 
         def log_message(self, *arguments):
             pass
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        if context:
+            listening.socket = context.wrap_socket(listening.socket, server_side=True)
         threading.Thread(target=listening.serve_forever, daemon=True).start()
         yield listening.server_port
         listening.shutdown()
+
+
+@pytest.fixture
+def server():
+    with serving() as port:
+        yield port
 
 
 def free_port():
@@ -273,8 +284,19 @@ def test_urls(host, server):
     found = only(checked(host, url=f"http://127.0.0.1:{server}/other", retries=0))
     assert not found["ok"]
     assert f"http://127.0.0.1:{server}/other answered with status 503" in found["output"]
-    found = only(checked(host, url=f"https://127.0.0.1:{server}/", retries=0))
-    assert not found["ok"] and "curl: (35)" in found["output"]
+
+
+def test_the_certificate_of_a_url_has_to_be_valid(host, tmp_path):
+    certificate = tmp_path / "certificate"
+    host.check("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-addext",
+               "subjectAltName=IP:127.0.0.1", "-days", "2", "-keyout", f"{certificate}.key", "-out", certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, f"{certificate}.key")
+    with serving(context) as port:
+        url = f"https://127.0.0.1:{port}/ok?a=[1]"
+        found = only(checked(host, url=url, retries=0))
+        assert not found["ok"] and "self-signed certificate" in found["output"]
+        assert only(checked(host, url=url, validate_certs=False))["ok"]
 
 
 def test_scripts(host):
