@@ -93,8 +93,6 @@ After={units}
 # How much longer than its deadline a check may take to be ended
 GRACE_SECONDS = 15
 
-Files = t.Dict[str, t.Tuple[str, int]]
-
 
 def script_path(name: str, severity: str) -> str:
     return f"{DIRECTORY}/{severity}.d/{name}.sh"

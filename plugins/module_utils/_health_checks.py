@@ -163,7 +163,7 @@ def _outcome(check: Check, rc: int, said: t.IO[bytes]) -> dict[str, t.Any]:
     text = said.read().decode("utf-8", "replace")
     if os.path.exists(JOURNAL):
         subprocess.run(["systemd-cat", f"--identifier={_health_boot.identifier(check.name)}"], check=False,
-                       input=text.encode("utf-8"))
+                       input=text.encode("utf-8"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     found = _health_scripts.parse(rc, text)
     return {"name": check.name, "severity": check.severity, "ok": rc == 0, "rc": rc, "attempts": found.attempts,
             "seconds": found.seconds, "output": found.output.rstrip("\n")}

@@ -49,7 +49,8 @@ options:
   units:
     description:
       - Succeeds if all of these systemd units are active. Their names need the suffix, as in V(sshd.service).
-      - At boot the check comes after them, but does not start them.
+      - At boot the check comes after them, but does not start them. Where health-checker runs it, they cannot be units
+        that come after C(multi-user.target), which itself waits for health-checker.
     type: list
     elements: str
   url:
