@@ -39,7 +39,7 @@ def read(path: str) -> str:
 def read_link(path: str) -> str:
     try:
         return os.readlink(path)
-    except FileNotFoundError:
+    except OSError:  # there is none, or it is no link
         return ""
 
 

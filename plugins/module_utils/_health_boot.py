@@ -121,9 +121,13 @@ def _drop_in_path(name: str) -> str:
 
 
 def all_paths(name: str) -> dict[str, int]:
-    """Whatever a check of this name may consist of, with modes: what only root may read may hold secrets."""
-    paths = {script_path(name, severity): 0o600 for severity in SEVERITIES}
-    paths.update({content_path(name): 0o700, _service_path(name): 0o644, _drop_in_path(name): 0o644})
+    """Whatever a check of this name may consist of, what needs others behind them, with modes.
+
+    What only root may read may hold secrets.
+    """
+    paths = {content_path(name): 0o700}
+    paths.update({script_path(name, severity): 0o600 for severity in SEVERITIES})
+    paths.update({_service_path(name): 0o644, _drop_in_path(name): 0o644})
     paths.update({_link_path(name, directory): LINK for directory in
                   ("boot-complete.target.requires", "boot-complete.target.wants", "multi-user.target.wants")})
     return paths

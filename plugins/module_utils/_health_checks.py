@@ -27,6 +27,7 @@ from ansible_collections.microos.transactional.plugins.module_utils._files impor
     written,
 )
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
+from ansible_collections.microos.transactional.plugins.module_utils._lock import Lock
 from ansible_collections.microos.transactional.plugins.module_utils._tools import command, systemd
 
 KINDS = ("command", "units", "url", "port", "script")
@@ -91,9 +92,23 @@ class Definition:
                   for edit in edits])
         if check_mode or not edits:
             return
+        if self._root:
+            self._write_beside(edits)
+            return
         with written(edits):
-            if not self._root and systemd.runs():
+            if systemd.runs():
                 systemd.reload()
+
+    def _write_beside(self, edits: t.Sequence[Edit]) -> None:
+        """Into the pending snapshot. What is open was made from it, and would not have the check."""
+        lock = Lock()
+        lock.acquire(f"ansible: health_check {self._params['state']} {self._name}")
+        try:
+            _resident.refuse_if_open()
+            with written(edits):
+                pass
+        finally:
+            lock.release()
 
     def _edits(self) -> list[Edit]:
         wanted = {}
@@ -105,18 +120,20 @@ class Definition:
                     "have, so it would always fail: install it first, with microos.transactional.package")
             script = _health_scripts.render(self._name, self._params, _health_boot.content_path(self._name))
             wanted = _health_boot.texts(self._name, script, self._params, self._health_checker)
-        edits = []
+        edits, removals = [], []
         for path, mode in _health_boot.all_paths(self._name).items():
             before = (read_link if mode == LINK else read)(self._root + path)
-            if before != wanted.get(path, ""):
-                edits.append(Edit(self._root, path, before, wanted.get(path, ""), mode))
+            after = wanted.get(path, "")
+            if before != after:
+                (edits if after else removals).append(Edit(self._root, path, before, after, mode))
         if wanted and self._health_checker:
             # It stays when the checks are gone: without any it does nothing, and other snapshots may have some
             path = _health_boot.plugin_path(self._inside)
             before = read(path)
             if before != _health_boot.PLUGIN:
                 edits.append(Edit("", path, before, _health_boot.PLUGIN, 0o755))
-        return edits
+        # Whatever it ends in, a boot finds what it is told to run
+        return edits + removals[::-1]
 
 
 class Check(t.NamedTuple):

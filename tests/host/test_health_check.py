@@ -61,8 +61,10 @@ def serving(context=None):
         if context:
             listening.socket = context.wrap_socket(listening.socket, server_side=True)
         threading.Thread(target=listening.serve_forever, daemon=True).start()
-        yield listening.server_port
-        listening.shutdown()
+        try:
+            yield listening.server_port
+        finally:
+            listening.shutdown()
 
 
 @pytest.fixture
@@ -139,6 +141,9 @@ def test_absent(host):
     kept = files("web2")
     result = host.module("health_check", name="web", state="absent")
     assert result["changed"] and files("web") == kept
+    # in the order in which nothing is ever missing
+    assert [os.path.basename(os.path.dirname(path)) for path in result["files"]] == [
+        "multi-user.target.wants", "boot-complete.target.requires", "system", "required.d", "scripts"]
     assert not host.module("health_check", name="web", state="absent")["changed"]
 
 
@@ -168,6 +173,19 @@ def test_what_is_pending_gets_it_alone(host):
     assert sorted(files("web", "/.snapshots/2/snapshot")) == sorted(result["files"])
     assert enabled(host, "web", "/.snapshots/2/snapshot") == "enabled"
     assert not host.module("health_check", name="web", units=["testbed.service"])["changed"]
+
+
+def test_beside_an_open_transaction_what_is_pending_stays(host):
+    host.module("package", name="testbed-hello")
+    run = {"key": "0123456789abcdef", "identity": {"machine": "here", "pid": 1, "started": "1"}}
+    assert host.module("transaction", state="open", _run=run)["snapshot"] == 3
+    try:
+        result = host.module("health_check", name="web", command="true")
+        assert "another transaction is in progress" in result["msg"]
+        assert not files("web", "/.snapshots/2/snapshot")
+    finally:
+        host.module("transaction", state="aborted", _run=run)
+    assert host.module("health_check", name="web", command="true")["changed"]
 
 
 def test_health_checker_gets_a_plugin(host, health_checker):
