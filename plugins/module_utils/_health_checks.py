@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import tempfile
 import typing as t
@@ -31,6 +32,7 @@ from ansible_collections.microos.transactional.plugins.module_utils._lock import
 from ansible_collections.microos.transactional.plugins.module_utils._tools import command, systemd
 
 KINDS = ("command", "units", "url", "port", "script")
+HOST = re.compile(r"[A-Za-z0-9_.:%-]+\Z")
 # Of the output of one check: enough to see why, and little enough for a result
 TAIL_BYTES = 8192
 JOURNAL = "/run/systemd/journal/stdout"
@@ -63,6 +65,8 @@ def validate(params: t.Mapping[str, t.Any]) -> None:
                                  "no spaces (%20 stands for one)")
     if params["port"] is not None and not 0 < params["port"] < 65536:
         raise TransactionalError(f"{params['port']} is not a port: it must be between 1 and 65535")
+    if not HOST.match(params["host"]):
+        raise TransactionalError(f"'{params['host']}' is neither the name nor the address of a host")
 
 
 def _has(root: str, program: str) -> bool:

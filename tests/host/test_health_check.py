@@ -319,17 +319,24 @@ def test_urls(host, server):
     assert f"http://127.0.0.1:{server}/other answered with status 503" in found["output"]
 
 
-def test_the_certificate_of_a_url_has_to_be_valid(host, tmp_path):
-    certificate = tmp_path / "certificate"
-    host.check("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-addext",
-               "subjectAltName=IP:127.0.0.1", "-days", "2", "-keyout", f"{certificate}.key", "-out", certificate)
+def serving_securely(certificate):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, f"{certificate}.key")
-    with serving(context) as port:
-        url = f"https://127.0.0.1:{port}/ok?a=[1]"
+    context.load_cert_chain(certificate / "certificate", certificate / "key")
+    return serving(context)
+
+
+def test_the_certificate_of_a_url_has_to_be_valid(host, certificate):
+    with serving_securely(certificate) as port:
+        url = f"https://localhost:{port}/ok?a=[1]"
         found = only(checked(host, url=url, retries=0))
-        assert not found["ok"] and "self-signed certificate" in found["output"]
+        assert not found["ok"] and "certificate" in found["output"]
         assert only(checked(host, url=url, validate_certs=False))["ok"]
+
+
+@pytest.mark.usefixtures("authority")
+def test_a_certificate_that_is_valid(host, certificate):
+    with serving_securely(certificate) as port:
+        assert only(checked(host, url=f"https://localhost:{port}/ok?a=[1]"))["ok"]
 
 
 def test_scripts(host):

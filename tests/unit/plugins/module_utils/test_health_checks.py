@@ -139,6 +139,17 @@ def test_names_that_cannot_be(name):
         _health_checks.validate(wanted(name=name))
 
 
+@pytest.mark.parametrize("host", ["localhost", "192.0.2.1", "fe80::1%eth0", "a-b.example.com"])
+def test_hosts(host):
+    _health_checks.validate(wanted(port=80, host=host))
+
+
+@pytest.mark.parametrize("host", ["", "../../etc/passwd", "a b", "a\n", "[::1]"])
+def test_what_is_no_host(host):
+    with pytest.raises(TransactionalError, match="neither the name nor the address"):
+        _health_checks.validate(wanted(port=80, host=host))
+
+
 def test_where_the_plugin_lies():
     assert _health_boot.plugin_path(inside=False) == "/usr/local/libexec/health-checker/microos-transactional"
     assert os.path.basename(_health_boot.plugin_path(inside=True)) == "microos-transactional"
