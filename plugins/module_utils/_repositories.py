@@ -14,19 +14,18 @@ Note that this module util is PRIVATE to the collection.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import typing as t
 
 from ansible_collections.microos.transactional.plugins.module_utils import _resident
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
+from ansible_collections.microos.transactional.plugins.module_utils._files import Edit, roots_of_etc, written
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
 from ansible_collections.microos.transactional.plugins.module_utils._namespace import read_only_view
-from ansible_collections.microos.transactional.plugins.module_utils._repository_files import Edit, as_diff, written
+from ansible_collections.microos.transactional.plugins.module_utils._repository_files import as_diff
 from ansible_collections.microos.transactional.plugins.module_utils._repository_requests import Wanted, WantedKey
 from ansible_collections.microos.transactional.plugins.module_utils._repository_safety import LOCATIONS, hide
 from ansible_collections.microos.transactional.plugins.module_utils._tools import (
-    btrfs,
     command,
     keys,
     snapper,
@@ -98,11 +97,7 @@ class Repositories:
         self.result.update(base=transaction.base, snapshot=transaction.snapshot, pending=True)
 
     def _roots(self, snapshot: int) -> list[str]:
-        """Where definitions have to be: in the running system, and in what comes after it if that has its own /etc."""
-        other = snapper.path_of(snapshot)
-        if self._inside or os.path.samefile(other + "/etc", "/etc") or not btrfs.is_subvolume(other + "/etc"):
-            return [""]
-        return ["", other]
+        return [""] if self._inside else roots_of_etc(snapshot)
 
     def _edits(self, roots: t.Sequence[str]) -> list[Edit]:
         if self._wanted is None:

@@ -14,13 +14,12 @@ import typing as t
 from urllib.parse import parse_qs, quote, urlsplit
 
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
+from ansible_collections.microos.transactional.plugins.module_utils._files import Edit, read
 from ansible_collections.microos.transactional.plugins.module_utils._repository_files import (
     CREDENTIALS,
     PLACES,
     ZYPP,
-    Edit,
     definitions,
-    read,
 )
 from ansible_collections.microos.transactional.plugins.module_utils._repository_safety import (
     LOCATIONS,

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -131,3 +132,35 @@ def host(tmp_path_factory):
             host.snapper("delete", str(number))
     assert host.numbers() == [1]
     assert left == mounts, "the test left a mount behind"
+
+
+@pytest.fixture(scope="session")
+def certificate():
+    """A throw-away one of localhost, with its key."""
+    home = Path("/run/certificate")
+    home.mkdir(mode=0o700)
+    (home / "gpg-agent.conf").write_text("allow-loopback-pinentry\n")
+    (home / "wanted").write_text("Key-Type: RSA\nKey-Length: 2048\nKey-Usage: sign, cert\nSerial: random\n"
+                                 "Name-DN: CN=localhost\nName-DNS: localhost\n")
+
+    def gpgsm(*arguments):
+        subprocess.run(["gpgsm", "--homedir", home, "--batch", "--pinentry-mode", "loopback", "--passphrase-fd", "0",
+                        "--armor", *arguments], check=True, capture_output=True, stdin=subprocess.DEVNULL)
+
+    gpgsm("--output", home / "certificate", "--gen-key", home / "wanted")
+    gpgsm("--import", home / "certificate")
+    gpgsm("--output", home / "key", "--export-secret-key-raw", "localhost")
+    subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True)
+    yield home
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def authority(certificate):
+    """The host trusts the certificate."""
+    path = Path("/etc/ssl/certs/ca-certificates.crt")
+    assert not path.parent.exists()
+    path.parent.mkdir(parents=True)
+    shutil.copy(certificate / "certificate", path)
+    yield
+    shutil.rmtree(path.parent)

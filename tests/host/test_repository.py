@@ -15,7 +15,6 @@ import os
 import pathlib
 import shutil
 import ssl
-import subprocess
 import threading
 import xml.etree.ElementTree as ET
 
@@ -57,27 +56,6 @@ def as_before(host):
         shutil.rmtree(place, ignore_errors=True)
     for place in pathlib.Path("/var/cache/zypp").glob("*/new*"):
         shutil.rmtree(place)
-
-
-@pytest.fixture(scope="module")
-def certificate():
-    """A throw-away one of localhost, with its key."""
-    home = pathlib.Path("/run/certificate")
-    home.mkdir(mode=0o700)
-    (home / "gpg-agent.conf").write_text("allow-loopback-pinentry\n")
-    (home / "wanted").write_text("Key-Type: RSA\nKey-Length: 2048\nKey-Usage: sign, cert\nSerial: random\n"
-                                 "Name-DN: CN=localhost\nName-DNS: localhost\n")
-
-    def gpgsm(*arguments):
-        subprocess.run(["gpgsm", "--homedir", home, "--batch", "--pinentry-mode", "loopback", "--passphrase-fd", "0",
-                        "--armor", *arguments], check=True, capture_output=True, stdin=subprocess.DEVNULL)
-
-    gpgsm("--output", home / "certificate", "--gen-key", home / "wanted")
-    gpgsm("--import", home / "certificate")
-    gpgsm("--output", home / "key", "--export-secret-key-raw", "localhost")
-    subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True)
-    yield home
-    shutil.rmtree(home)
 
 
 @contextlib.contextmanager
@@ -457,17 +435,6 @@ def test_another_place_is_not_taken_for_the_cached_one(host):
     host.check("zypper", "--no-refresh", "search", "--repo", "new", "testbed-hello")
     host.module("repository", name="new", baseurl=[f"dir:{SHELF}/unsigned"])
     assert host.run("zypper", "search", "--repo", "new", "testbed-hello").returncode == 104
-
-
-@pytest.fixture
-def authority(certificate):
-    """The host trusts the certificate."""
-    path = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
-    assert not path.parent.exists()
-    path.parent.mkdir(parents=True)
-    shutil.copy(certificate / "certificate", path)
-    yield
-    shutil.rmtree(path.parent)
 
 
 def test_https_is_verified(host, certificate):

@@ -9,6 +9,7 @@ Note that this module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
+import os
 import re
 
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
@@ -35,3 +36,13 @@ def soft_reboots() -> int:
     """How often the userspace was replaced since the kernel was started; 0 where systemd cannot do that."""
     told = command.run(["systemctl", "show", "--property=SoftRebootsCount", "--value"]).stdout.strip()
     return int(told) if told.isdigit() else 0
+
+
+def runs() -> bool:
+    """Whether it is the init system here; in a chroot it can only be asked about files."""
+    return os.path.isdir("/run/systemd/system")
+
+
+def reload() -> None:
+    """Have it read unit files that were changed."""
+    command.check(["systemctl", "daemon-reload"])

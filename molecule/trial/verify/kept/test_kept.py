@@ -14,6 +14,12 @@ def test_the_new_snapshot_runs_and_is_the_default(host):
     assert host.file("/etc/systemd/network/10-fixed.network").contains("10.0.2.15")
 
 
+def test_its_health_was_checked_before_the_confirmation(host):
+    said = host.check_output("journalctl --boot --identifier=microos-health-login --output=cat")
+    assert "health check login: ok" in said
+    assert host.check_output("systemctl is-active boot-complete.target microos-health-login").split() == ["active"] * 2
+
+
 def test_nothing_of_the_trial_is_left(host):
     assert host.check_output("find /etc /.snapshots/*/snapshot/etc /boot/efi/loader -name '*trial*'") == ""
     assert "state=confirmed\n" in host.file("/var/lib/microos-transactional/trial").content_string

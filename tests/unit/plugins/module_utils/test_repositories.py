@@ -9,6 +9,7 @@ import os
 import pytest
 
 from ansible_collections.microos.transactional.plugins.module_utils import (
+    _files,
     _repository_files,
     _repository_requests,
     _repository_safety,
@@ -136,7 +137,7 @@ def test_a_new_repository(tmp_path):
 def test_credentials(tmp_path):
     root = str(tmp_path)
     wanted = _repository_requests.Wanted(request(baseurl=["https://x?a=b"], username="me", password="it"))
-    with _repository_files.written(wanted.edits(root, present=True)):
+    with _files.written(wanted.edits(root, present=True)):
         pass
     assert not wanted.edits(root, present=True)
     path = tmp_path / "etc/zypp/credentials.d/one"
@@ -144,7 +145,7 @@ def test_credentials(tmp_path):
     assert "baseurl=https://x?a=b&credentials=one\n" in (tmp_path / "etc/zypp/repos.d/one.repo").read_text()
     edits = _repository_requests.Wanted(request(state="absent")).edits(root, present=False)
     assert "it" not in str([_repository_files.as_diff(edit) for edit in edits if "credentials.d" in edit.path])
-    with _repository_files.written(edits):
+    with _files.written(edits):
         pass
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
@@ -153,18 +154,18 @@ def test_credentials_of_others_stay(tmp_path):
     root = str(tmp_path)
     for name in ("one", "two"):
         text = f"[{name}]\nbaseurl=https://x?credentials=one\n"
-        _repository_files.write(f"{root}/etc/zypp/repos.d/{name}.repo", text, 0o644)
-    _repository_files.write(f"{root}/etc/zypp/credentials.d/one", "username=me\n", 0o600)
+        _files.write(f"{root}/etc/zypp/repos.d/{name}.repo", text, 0o644)
+    _files.write(f"{root}/etc/zypp/credentials.d/one", "username=me\n", 0o600)
     (edit,) = _repository_requests.Wanted(request(state="absent")).edits(root, present=False)
     assert edit.path.endswith("one.repo")
 
 
 def test_what_was_written_is_taken_back(tmp_path):
     root = str(tmp_path)
-    _repository_files.write(f"{root}/a", "before\n", 0o600)
-    edits = [_repository_files.Edit(root, "/a", "before\n", "after\n", 0o644),
-             _repository_files.Edit(root, "/b", "", "new\n", 0o644)]
-    with pytest.raises(KeyError), _repository_files.written(edits):
+    _files.write(f"{root}/a", "before\n", 0o600)
+    edits = [_files.Edit(root, "/a", "before\n", "after\n", 0o644),
+             _files.Edit(root, "/b", "", "new\n", 0o644)]
+    with pytest.raises(KeyError), _files.written(edits):
         assert sorted(os.listdir(root)) == ["a", "b"]
         raise KeyError
     assert os.listdir(root) == ["a"]

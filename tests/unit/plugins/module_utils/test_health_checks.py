@@ -1,0 +1,155 @@
+# Copyright: (c) 2026, the microos.transactional contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is written for a health check. The scripts are run, as far as they need nothing of a host."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from ansible_collections.microos.transactional.plugins.module_utils import _health_boot, _health_checks, _health_scripts
+from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
+
+NOTHING = {"name": "web", "command": None, "units": None, "url": None, "port": None, "script": None, "timeout": None,
+           "host": "127.0.0.1", "status": [200], "validate_certs": True, "severity": "required", "deadline": 60,
+           "delay": 5, "retries": None}
+NASTY = "it's \"$HOME\" `id` %n {} \\ $(id)\nESAC ;;"
+KINDS = [
+    {"command": NASTY}, {"command": ["printf", NASTY]}, {"units": ["a.service", "b@x\\x2dy.socket"]},
+    {"url": f"https://[::1]/{NASTY}", "status": [200, 204], "validate_certs": False}, {"port": 80, "host": "::1"},
+    {"script": "true"}, {"script": "#!/usr/bin/python3\npass\n"},
+]
+
+
+def wanted(**arguments):
+    return dict(NOTHING, **arguments)
+
+
+def lines(text):
+    return [line.strip() for line in text.splitlines()]
+
+
+def assert_clean(path):
+    subprocess.run(["sh", "-n", path], check=True)
+    if shutil.which("shellcheck"):
+        # that what was given does not expand is the aim
+        subprocess.run(["shellcheck", "--exclude=SC2016", path], check=True)
+
+
+@pytest.mark.parametrize("arguments", KINDS)
+def test_scripts_are_clean(arguments, tmp_path):
+    path = tmp_path / "check.sh"
+    path.write_text(_health_scripts.render("web", wanted(**arguments), "/etc/it's"))
+    assert_clean(path)
+
+
+def test_the_plugin_is_clean(tmp_path):
+    path = tmp_path / "plugin"
+    path.write_text(_health_boot.PLUGIN)
+    assert_clean(path)
+
+
+@pytest.mark.parametrize("command", ["printf %s " + "'it'\\''s'", ["printf", "%s", "it's"]])
+def test_a_command_is_run_as_it_was_given(command, tmp_path):
+    path = tmp_path / "check.sh"
+    path.write_text(_health_scripts.render("web", wanted(command=command), ""))
+    done = subprocess.run(["sh", path], capture_output=True, text=True, check=True)
+    assert _health_scripts.parse(0, done.stdout)[:2] == (0, 1)
+    assert done.stdout.startswith("it'shealth check web: ok, ")
+
+
+@pytest.mark.parametrize("arguments, expected", [
+    ({"command": "true"}, "deadline=60 timeout=60 delay=5 retries=60"),
+    ({"command": "true", "timeout": 7, "retries": 0, "delay": 1}, "deadline=60 timeout=7 delay=1 retries=0"),
+    ({"port": 80}, "deadline=60 timeout=10 delay=5 retries=60"),
+    ({"url": "http://x", "timeout": 20}, "deadline=60 timeout=20 delay=5 retries=60"),
+])
+def test_times(arguments, expected):
+    assert expected in lines(_health_scripts.render("web", wanted(**arguments), ""))
+
+
+@pytest.mark.parametrize("said, expected", [
+    ("a\nhealth check web: failed, exit code 7, attempts 3, seconds 12\n", (7, 3, 12, "a\n")),
+    ("without an endhealth check web: ok, exit code 0, attempts 1, seconds 0\n", (7, 1, 0, "without an end")),
+    ("health check web: ok, exit code 0, attempts 1, seconds 0\nmore\n",
+     (7, 0, 0, "health check web: ok, exit code 0, attempts 1, seconds 0\nmore\n")),
+    ("", (7, 0, 0, "")),
+])
+def test_results(said, expected):
+    assert _health_scripts.parse(7, said) == expected
+
+
+def test_what_failed_is_told_in_a_line():
+    said = "curl: (7) no\nattempt 1 failed with exit code 7\ncurl: (7) yet\nattempt 2 failed with exit code 7"
+    outcome = {"name": "web", "rc": 7, "attempts": 2, "seconds": 6, "output": said}
+    assert _health_checks.describe(outcome) == "web (exit code 7, 2 attempts in 6 seconds: curl: (7) yet)"
+    assert _health_checks.describe(dict(outcome, output="")) == "web (exit code 7, 2 attempts in 6 seconds)"
+
+
+@pytest.mark.parametrize("severity, dependency, directory", [
+    ("required", "RequiredBy", "requires"), ("wanted", "WantedBy", "wants")])
+def test_a_unit(severity, dependency, directory):
+    found = _health_boot.texts("web", "text", wanted(severity=severity, units=["a.service"]), False)
+    unit = "/etc/systemd/system/microos-health-web.service"
+    assert found == {
+        f"/etc/microos-transactional/health/{severity}.d/web.sh": "text", unit: found[unit],
+        f"/etc/systemd/system/boot-complete.target.{directory}/microos-health-web.service": unit,
+        "/etc/systemd/system/multi-user.target.wants/microos-health-web.service": unit}
+    assert set(lines(found[unit])) >= {
+        "After=multi-user.target a.service", "Before=boot-complete.target", f"{dependency}=boot-complete.target",
+        f"ExecStart=/bin/sh /etc/microos-transactional/health/{severity}.d/web.sh", "TimeoutStartSec=75",
+        "SyslogIdentifier=microos-health-web"}
+
+
+def test_files_for_health_checker():
+    found = _health_boot.texts("web", "text", wanted(script="true"), True)
+    assert found == {"/etc/microos-transactional/health/required.d/web.sh": "text",
+                     "/etc/microos-transactional/health/scripts/web": "true"}
+    found = _health_boot.texts("web", "text", wanted(units=["a.service", "b.service"]), True)
+    assert "After=a.service b.service" in found[
+        "/etc/systemd/system/health-checker.service.d/50-microos-health-web.conf"]
+
+
+@pytest.mark.parametrize("has_health_checker", [False, True])
+@pytest.mark.parametrize("severity", ["required", "wanted"])
+def test_all_files_of_a_check_are_known(severity, has_health_checker):
+    check = wanted(severity=severity, units=["a.service"], script="true")
+    assert set(_health_boot.texts("web", "text", check, has_health_checker)) <= set(_health_boot.all_paths("web"))
+
+
+@pytest.mark.parametrize("unit", ["sshd.service", "a-b_c.socket", "user@1000.service", "srv-a\\x2db.mount", "-.mount"])
+def test_names_of_units(unit):
+    _health_checks.validate(wanted(units=[unit]))
+
+
+@pytest.mark.parametrize("unit", ["sshd", "a b.service", "a.service\nx=y", "%i.service", "a/b.service", ".service"])
+def test_what_is_none(unit):
+    with pytest.raises(TransactionalError, match="not the name of a unit"):
+        _health_checks.validate(wanted(units=[unit]))
+
+
+@pytest.mark.parametrize("name", ["", "-x", "a b", "a/b", "..", "a%i", "a@b", "a\n", "x" * 65])
+def test_names_that_cannot_be(name):
+    with pytest.raises(TransactionalError, match="cannot be the name of a health check"):
+        _health_checks.validate(wanted(name=name))
+
+
+@pytest.mark.parametrize("host", ["localhost", "192.0.2.1", "fe80::1%eth0", "a-b.example.com"])
+def test_hosts(host):
+    _health_checks.validate(wanted(port=80, host=host))
+
+
+@pytest.mark.parametrize("host", ["", "../../etc/passwd", "a b", "a\n", "[::1]"])
+def test_what_is_no_host(host):
+    with pytest.raises(TransactionalError, match="neither the name nor the address"):
+        _health_checks.validate(wanted(port=80, host=host))
+
+
+def test_where_the_plugin_lies():
+    assert _health_boot.plugin_path(inside=False) == "/usr/local/libexec/health-checker/microos-transactional"
+    assert os.path.basename(_health_boot.plugin_path(inside=True)) == "microos-transactional"
