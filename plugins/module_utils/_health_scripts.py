@@ -54,7 +54,7 @@ while :; do
     124 | 137) echo "attempt $attempts ended after $left seconds without a result" ;;
     *) echo "attempt $attempts failed with exit code $code" ;;
     esac
-    [ "$attempts" -le "$retries" ] && [ $((seconds + delay)) -lt "$deadline" ] || break
+    if [ "$attempts" -gt "$retries" ] || [ $((seconds + delay)) -ge "$deadline" ]; then break; fi
     sleep "$delay"
 done
 [ "$code" = 0 ] && result=ok || result=failed
