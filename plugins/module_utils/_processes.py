@@ -86,7 +86,7 @@ def end_inside(subvolume: str) -> list[str]:
                 os.kill(pid, number)
             except ProcessLookupError:
                 pass
-        time.sleep(0.05)
+        time.sleep(0.02)
         left = inside(subvolume)
         ended.update({pid: describe(pid) for pid in left if pid not in ended})
     return list(ended.values())

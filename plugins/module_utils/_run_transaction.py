@@ -222,7 +222,7 @@ class RunTransaction:
                 return
             if time.monotonic() > deadline:
                 break
-            time.sleep(0.1)
+            time.sleep(0.02)
         jobs = list(map(_processes.describe, running))
         raise TransactionalError(
             f"something still runs in snapshot {resident.details['snapshot']} and would go on writing into it after "
