@@ -61,10 +61,10 @@ def other(host):
 
 
 def test_open_work_close(host, run):
-    opened = run.open(description="Converge it", provenance={"git_commit": "abc", "user": "op, not bob"})
+    opened = run.open(description="Converge it", provenance={"git_commit": "abc", "user": "op, not=bob"})
     assert (opened["snapshot"], opened["base"], opened["changed"]) == (2, 1, False), opened
     assert host.userdata(2)["ansible-git_commit"] == "abc"
-    assert host.userdata(2)["ansible-user"] == "op; not bob"
+    assert host.userdata(2)["ansible-user"] == "op; not:bob"
     assert host.userdata(2)["ansible-transaction"] == opened["transaction"]["id"]
     assert run.enter("echo new >/etc/probe; echo kept >/tmp/note; chmod 600 /etc/motd; rm /etc/issue").returncode == 0
     assert run.enter("cat /tmp/note").stdout == "kept\n"

@@ -105,13 +105,16 @@ def delete_half_made(there: t.Container[int]) -> None:
             shutil.rmtree(home, ignore_errors=True)
 
 
-def modify(number: int, userdata: t.Mapping[str, str] | None = None, cleanup: str | None = None) -> None:
-    """Set keys of the userdata (an empty value removes the key) and the cleanup algorithm ("" for none)."""
+def modify(number: int, userdata: t.Mapping[str, str] | None = None, cleanup: str | None = None,
+           description: str | None = None) -> None:
+    """Set keys of the userdata (an empty value removes the key), the cleanup algorithm ("" for none), the text."""
     args = ["modify"]
     if userdata:
         args += ["--userdata", _userdata(userdata)]
     if cleanup is not None:
         args += ["--cleanup-algorithm", cleanup]
+    if description is not None:
+        args += ["--description", description]
     command.check(_argv(*(args + [str(number)])))
 
 
@@ -131,3 +134,17 @@ def delete(number: int) -> None:
     result = command.check(_argv("delete", str(number)))
     if exists(number):
         raise command.CommandError(result)
+
+
+def configuration() -> dict[str, str]:
+    """The settings of the configuration, by their keys."""
+    stdout = command.check(_argv("--jsonout", "get-config")).stdout
+    try:
+        return json.loads(stdout)
+    except ValueError as exc:
+        raise TransactionalError(f"cannot read the configuration of snapper: {stdout[:200]}") from exc
+
+
+def configure(settings: t.Mapping[str, str]) -> None:
+    """Write settings into ``/etc`` of the running system; snapper takes anything."""
+    command.check(_argv("set-config", *(f"{key}={value}" for key, value in settings.items())))
