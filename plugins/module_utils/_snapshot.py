@@ -13,7 +13,7 @@ import json
 import re
 import typing as t
 
-from ansible_collections.microos.transactional.plugins.module_utils import _activation
+from ansible_collections.microos.transactional.plugins.module_utils import _activation, _trial
 from ansible_collections.microos.transactional.plugins.module_utils._engine.base import (
     CLEANUP,
     IN_PROGRESS,
@@ -81,6 +81,9 @@ def needed_by(host: Host, row: t.Mapping) -> str | None:
         return "it is the current one, whose files are in use"
     if number == host.booted:
         return "it is the booted one"
+    trial = _trial.under_way()
+    if trial and number == trial.get("previous"):
+        return f"the host goes back to it if nobody confirms snapshot {trial.get('snapshot')}, which is on trial"
     transaction = _activation.open_transaction()
     if transaction and number == transaction.details["snapshot"]:
         return f"it is an open transaction, {transaction.describe()}; abort that"
