@@ -103,13 +103,13 @@ def _write(path: str, text: str) -> None:
         stream.write(text)
 
 
-def _roots(new: int) -> list[str]:
-    """Where ``/etc`` is found: that of the running snapshot, to which the host comes back, and that of the new one."""
-    return ["", snapper.path_of(new)]
+def _roots(plan: _trial_files.Plan) -> list[str]:
+    """Where ``/etc`` is found: that of the running snapshot, of the new one, and of the others to go back to."""
+    return [""] + [snapper.path_of(number) for number in [plan.new] + plan.back[1:]]
 
 
 def _install(plan: _trial_files.Plan) -> None:
-    for root in _roots(plan.new):
+    for root in _roots(plan):
         for path, text in _trial_files.texts(plan).items():
             _write(root + path, text)
         for path, target in _trial_files.links().items():
@@ -122,7 +122,7 @@ def _install(plan: _trial_files.Plan) -> None:
 def _remove(plan: _trial_files.Plan) -> None:
     """After a preparation that failed."""
     paths = list(_trial_files.links()) + list(_trial_files.texts(plan))
-    found = [root + path for root in _roots(plan.new) for path in paths]
+    found = [root + path for root in _roots(plan) for path in paths]
     for path in found + [plan.trial_entry, _trial_files.RECORD, _trial_files.FLAG]:
         with contextlib.suppress(OSError):
             os.unlink(path)

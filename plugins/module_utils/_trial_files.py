@@ -180,7 +180,7 @@ tidy() {
         rm -f "$trial_entry"
         sync "${trial_entry%/*}"
     fi
-    for number in $new ${back%% *}; do
+    for number in $new $back; do
         [ "$number" = "$current" ] || [ ! -d "$(snapshot "$number")" ] || remove "$(snapshot "$number")"
     done
     leave_top

@@ -6,8 +6,7 @@
 
     python tests/faults/recovery.py --engine tukit|snapper [--cuts N] [--faults NAME ...] [--seed N]
 
-Snapshot 1 runs, 2 is complete and was never booted, 3 is the default and waits. For each row the VM goes back to that
-state, 3 is broken, and ``recovery.yml`` reboots into it on trial. Then must hold, without anybody's help:
+Snapshot 2 runs, 1 ran before it, 3 is the default and waits. For each row the VM goes back to that state, 3 is broken, and ``recovery.yml`` reboots into it on trial. Then must hold, without anybody's help:
 
 * the host answers, and runs the snapshot that the row names, all services up
 * the default of btrfs and that of the boot loader are the running snapshot; no choice for a single boot is left
@@ -43,6 +42,7 @@ PREPARE = """
   gather_facts: false
   tasks:
     - microos.transactional.package: {name: testbed-hello}
+    - microos.transactional.reboot:
     - microos.transactional.package: {name: testbed-config}
 """
 # $new is the root of snapshot 3
@@ -163,7 +163,7 @@ class Trial(Row):
 
     def judge(self, seen: dict, runs: int, states: t.Iterable[str], default: int | None = None) -> None:
         record = seen["record"]
-        self.cells.update({"runs": {1: "old", 2: "older", 3: "new"}.get(seen["booted"], "?"),
+        self.cells.update({"runs": {1: "older", 2: "old", 3: "new"}.get(seen["booted"], "?"),
                            "trial": record["state"], "reason": record.get("reason", "")})
         default = default or runs
         self.expect(seen["booted"] == runs, f"snapshot {seen['booted']} runs, not {runs}")
@@ -182,7 +182,7 @@ class Fault:
     variables: dict = dataclasses.field(default_factory=dict)
     trusts_keys: bool = False
     during: t.Callable[[Trial, Play], Play | None] | None = None  # while the trial waits; returns another play to judge
-    runs: int = 1
+    runs: int = 2
     state: str = "reverted"
     default: int | None = None
     restarts: bool = True
@@ -230,7 +230,7 @@ def second_trial(trial: Trial, _play: Play) -> None:
 
 
 def former_deleted(trial: Trial, play: Play) -> None:
-    trial.subject.run("snapper delete 1 && test ! -e /.snapshots/1/snapshot")
+    trial.subject.run("snapper delete 2 && test ! -e /.snapshots/2/snapshot")
     play.kill()
 
 
@@ -277,7 +277,7 @@ FAULTS = {
         "setsid -f sh /etc/microos-transactional/trial.sh revert >/dev/null 2>&1"), seconds=REACHED),
     "second-trial": Fault(during=second_trial, seconds=REACHED, runs=3, state="confirmed"),
     "two-at-once": Fault(during=two_at_once, seconds=REACHED, runs=3, state="confirmed"),
-    "former-deleted": Fault(during=former_deleted, seconds=REACHED, runs=2, said="killed"),
+    "former-deleted": Fault(during=former_deleted, seconds=REACHED, runs=1, said="killed"),
     "esp-full": Fault("could not be prepared", "head -c 2G /dev/zero >/boot/efi/fill || true", state="none", default=3,
                       restarts=False),
     "soft-reboot": Fault(NOBODY, NO_NETWORK, variables={"method": "soft_reboot"}),
@@ -306,7 +306,7 @@ def power_cut(phase: str, share: float, seconds: dict[str, float]):
         elif seen["record"]["state"] == "confirmed":
             trial.judge(seen, 3, ["confirmed"])
         else:
-            trial.judge(seen, 1, ["reverted", "fell-back"])
+            trial.judge(seen, 2, ["reverted", "fell-back"])
     return work
 
 
@@ -333,13 +333,13 @@ def measure(subject: Subject, start: dict) -> dict[str, float]:
 
 
 def prepare(subject: Subject) -> dict:
-    """Two changes, none of them booted; what the guest looks like then."""
+    """Two changes, one of them booted; what the guest looks like then."""
     subject.start("true")
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as book:
         book.write(PREPARE)
         book.flush()
         play = subject.play(book.name)
-        play.end()
+        play.end(SETTLE_SECONDS)
     if not play.succeeded:
         raise vm.TestbedError(f"the snapshots could not be made: {play.error()}\n{play.tail()}")
     subject.save()
