@@ -6,7 +6,8 @@
 
     python tests/faults/recovery.py --engine tukit|snapper [--cuts N] [--faults NAME ...] [--seed N]
 
-Snapshot 2 runs, 1 ran before it, 3 is the default and waits. For each row the VM goes back to that state, 3 is broken, and ``recovery.yml`` reboots into it on trial. Then must hold, without anybody's help:
+Snapshot 2 runs, 1 ran before it, 3 is the default and waits. For each row the VM goes back to that state, 3 is broken,
+and ``recovery.yml`` reboots into it on trial. Then must hold, without anybody's help:
 
 * the host answers, and runs the snapshot that the row names, all services up
 * the default of btrfs and that of the boot loader are the running snapshot; no choice for a single boot is left
