@@ -244,6 +244,7 @@ def two_at_once(trial: Trial, play: Play) -> Play:
 
 
 NO_NETWORK = "rm $new/etc/systemd/network/*"
+PANIC = "printf '#!/bin/sh\\nexit 1\\n' >$new/usr/lib/systemd/systemd"
 NOBODY = "nobody confirmed it"
 FAULTS = {
     "none": Fault(seconds=REACHED, runs=3, state="confirmed"),
@@ -260,8 +261,7 @@ FAULTS = {
     "hangs-at-start": Fault(NOBODY, service("sleep infinity", "basic.target", "Before=basic.target")),
     "clock-jumps": Fault(NOBODY, NO_NETWORK + "\n" + service(
         "date -s +1day", "multi-user.target", "After=basic.target", "wants")),
-    "kernel-panic": Fault("it did not come up", "printf '#!/bin/sh\\nexit 1\\n' >$new/usr/lib/systemd/systemd",
-                          state="fell-back"),
+    "kernel-panic": Fault("it did not come up", PANIC, state="fell-back"),
     "init-missing": Fault("it did not come up", "rm $new/usr/lib/systemd/systemd", state="fell-back"),
     "initrd-broken": Fault("it did not come up", """
         cd /boot/efi; head -c 1000000 /dev/zero >microos/fault
@@ -281,6 +281,8 @@ FAULTS = {
     "former-deleted": Fault(during=former_deleted, seconds=REACHED, runs=1, said="killed"),
     "esp-full": Fault("could not be prepared", "head -c 2G /dev/zero >/boot/efi/fill || true", state="none", default=3,
                       restarts=False),
+    "kexec": Fault(seconds=REACHED, variables={"method": "kexec"}, runs=3, state="confirmed"),
+    "kexec, panic": Fault("it did not come up", PANIC, variables={"method": "kexec"}, state="fell-back"),
     "soft-reboot": Fault(NOBODY, NO_NETWORK, variables={"method": "soft_reboot"}),
 }
 

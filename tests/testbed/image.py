@@ -31,7 +31,7 @@ OTHER_KERNEL = f"{KERNEL}/{SUITE}-backports"
 PACKAGES = (
     f"{KERNEL} systemd systemd-sysv systemd-boot systemd-boot-efi udev dbus dracut zstd kmod btrfs-progs "
     "snapper zypper rpm createrepo-c gpg gpg-agent python3 python3-btrfsutil openssh-server sudo rsync iproute2 less "
-    "attr acl curl"
+    "attr acl curl kexec-tools"
 ).split()
 ROOT_SIZE = "8G"
 ESP_MIB = 1024
