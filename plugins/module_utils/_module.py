@@ -32,7 +32,10 @@ def _interrupted(number, _frame):
 
 
 def run(module: AnsibleModule, work: t.Callable[[Host], dict]) -> t.NoReturn:
-    """Run ``work`` on a transactional host; what it returns is the result, its errors name the host."""
+    """Run ``work`` on a transactional host; what it returns is the result, its errors name the host.
+
+    A list of ``warnings`` in the result is warned of.
+    """
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, _interrupted)
     host = Host()
@@ -41,4 +44,6 @@ def run(module: AnsibleModule, work: t.Callable[[Host], dict]) -> t.NoReturn:
         result = work(host)
     except TransactionalError as exc:
         module.fail_json(msg=f"{host.name}: {exc}", **exc.details)
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
     module.exit_json(**result)

@@ -14,10 +14,11 @@ import typing as t
 
 from ansible_collections.microos.transactional.plugins.module_utils import _resident, _snapshot_diff, _trial
 from ansible_collections.microos.transactional.plugins.module_utils._engine.base import Engine
+from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._host import REBOOT_NEEDED, Host
 from ansible_collections.microos.transactional.plugins.module_utils._lock import Lock
 from ansible_collections.microos.transactional.plugins.module_utils._target import Chooser
-from ansible_collections.microos.transactional.plugins.module_utils._tools import disks
+from ansible_collections.microos.transactional.plugins.module_utils._tools import disks, snapper
 
 
 def rollback(engine: Engine, selector: str, wanted: t.Any, check_mode: bool, diff: bool) -> dict:
@@ -37,6 +38,10 @@ def rollback(engine: Engine, selector: str, wanted: t.Any, check_mode: bool, dif
             _resident.refuse_if_open()
             _trial.refuse_if_under_way()
             engine.refuse_if_busy()
+            now = host.default()
+            if now != old or not snapper.exists(number):
+                raise TransactionalError(f"while snapshot {number} was chosen the default became {now}, or somebody "
+                                         "deleted that snapshot; nothing was done. Run the task again", default=now)
             number = engine.rollback(number)
             disks.flush()
         finally:

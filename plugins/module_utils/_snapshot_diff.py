@@ -64,6 +64,11 @@ class Trees(t.NamedTuple):
     etc: str  # what counts as the /etc before
     hidden: frozenset[str] = frozenset()  # where other file systems are mounted
 
+    @property
+    def merges(self) -> bool:
+        """Whether the first boot will merge into the snapshot what the /etc before got since it was made."""
+        return self.etc == self.after + ETC + SYNCPOINT
+
     def old(self, path: str) -> str:
         return self.etc + path[len(ETC):] if _below(path, ETC) else self.before + path
 
@@ -143,6 +148,34 @@ def find_files(trees: Trees, paths: t.Sequence[str]) -> list[dict]:
             for path, kind, aspects in changes:
                 found[path] = {"path": path, "change": kind, "aspects": aspects}
     return [found[path] for path in sorted(found)]
+
+
+# --- drift ----------------------------------------------------------------------------------------------------------
+
+
+def find_drift(trees: Trees, paths: t.Sequence[str]) -> list[dict] | None:
+    """What the running /etc got since the snapshot was made; None if nothing tells how it was."""
+    if not trees.merges:
+        return None
+    since = Trees(trees.before, trees.before, trees.etc)
+    below = [path if _below(path, ETC) else ETC for path in paths if _below(path, ETC) or _below(ETC, path)]
+    return [dict(file, lost=_is_lost(trees, file["path"])) for file in find_files(since, below)]
+
+
+def _is_lost(trees: Trees, path: str) -> bool:
+    """Whether the merge leaves out a change of the running /etc: where the snapshot has another one, that wins."""
+    running = trees.before + path
+    now, was, is_ = _lstat(running), _lstat(trees.old(path)), _lstat(trees.new(path))
+    if now is None or is_ is None:
+        if now is is_:
+            return False  # both have deleted it
+    elif not _difference.aspects(running, now, trees.new(path), is_):
+        return False
+    if was is None or is_ is None:
+        return was is not is_ or _lstat(os.path.dirname(trees.new(path))) is None
+    # the merge takes a mere new time for a change, too
+    touched = int(was.st_mtime) != int(is_.st_mtime)
+    return touched or bool(_difference.aspects(trees.old(path), was, trees.new(path), is_))
 
 
 # --- packages -------------------------------------------------------------------------------------------------------
@@ -268,6 +301,7 @@ def snapshot_diff(host: Host, old: int, new: int, paths: t.Sequence[str], with_c
         packages = find_packages(trees)
         files = find_files(trees, check_paths(trees, paths))
         changed = any(packages.values())
+        drift = find_drift(trees, check_paths(trees, paths))
         explained, others = explain(files, files_of_packages(trees, packages) if changed else (), changed)
         if with_content:
             for file in files:
@@ -277,7 +311,7 @@ def snapshot_diff(host: Host, old: int, new: int, paths: t.Sequence[str], with_c
         raise TransactionalError(f"{exc.filename} vanished while snapshots {old} and {new} were compared: somebody "
                                  "changes or deletes them just now. Run the task again") from exc
     result = {"changed": False, "from": old, "to": new, "differs": changed or bool(files), "packages": packages,
-              "files": others, "package_files_count": len(explained), "warnings": warnings}
+              "files": others, "package_files_count": len(explained), "drift": drift, "warnings": warnings}
     if package_files:
         result["package_files"] = explained
     return result

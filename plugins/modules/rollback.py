@@ -152,6 +152,10 @@ activation:
   description: The result of M(microos.transactional.reboot).
   type: dict
   returned: if O(activate) asked for it and something was pending
+default:
+  description: Number of the snapshot that is the default.
+  type: int
+  returned: if somebody else moved it meanwhile
 engine:
   description: The engine that was used.
   type: str

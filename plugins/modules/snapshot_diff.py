@@ -21,8 +21,8 @@ description:
   - Where C(/etc) is a subvolume of its own in each snapshot (transactional-update 5.0 or later), that one is
     compared. The running C(/etc) can be changed and is the one of the current snapshot. Until the first boot of a
     snapshot that was made from the current one, it is compared with how the running C(/etc) was when the snapshot was
-    made, as what was changed in the running C(/etc) since will be merged into it. Where C(/etc) is an overlay
-    (transactional-update before 5.0), only its lowest layer is compared, and a warning says so.
+    made, as what was changed in the running C(/etc) since will be merged into it; RV(drift) tells that. Where C(/etc)
+    is an overlay (transactional-update before 5.0), only its lowest layer is compared, and a warning says so.
   - On the connections of this collection too it looks at the host itself; an open transaction is compared by its
     number.
 options:
@@ -98,6 +98,18 @@ EXAMPLES = r"""
     to: 14
     paths: [/etc]
     content: true
+
+- name: Find what somebody changed in the running /etc since snapshot 12 was in use
+  microos.transactional.snapshot_diff:
+    from: 12
+    to: running
+    paths: [/etc]
+
+- name: Warn of manual changes that the pending snapshot will not take over
+  microos.transactional.snapshot_diff:
+    paths: [/etc]
+  register: waiting
+  failed_when: (waiting.drift or []) | selectattr('lost') | length > 0
 """
 
 RETURN = r"""
@@ -170,6 +182,21 @@ files:
       description: Why there is no RV(files[].diff), for example V(not readable by everybody), V(binary).
       type: str
       returned: instead of RV(files[].diff)
+drift:
+  description:
+    - What was changed in the running C(/etc) since the snapshot O(to) was made, as RV(files), within O(paths). It
+      counts neither for RV(differs) nor for RV(files), as the first boot of the snapshot merges it.
+    - Null if that is not known, as for a snapshot that was booted already, one that was not made from the current one,
+      and where C(/etc) is no subvolume of its own.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    lost:
+      description:
+        - Whether the merge leaves this change out, as the snapshot has changed the same file in another way, or has no
+          such directory any more.
+      type: bool
 package_files_count:
   description: How many further files differ that belong to a changed package, before or after.
   type: int
@@ -221,8 +248,6 @@ def main():
         old, new = (find_snapshot(host, wanted[option], option) for option in ("from", "to"))
         result = snapshot_diff(host, old, new, wanted["paths"], wanted["content"], wanted["content_limit"],
                                wanted["package_files"])
-        for warning in result.pop("warnings"):
-            module.warn(warning)
         if module._diff:
             result["diff"] = as_diff(old, new, result["packages"], result["files"])
         return dict(result, engine=choose_engine(host, wanted["engine"]).name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 
 import pytest
 
@@ -143,6 +144,57 @@ def test_what_the_running_etc_got_since_is_merged_and_no_difference(host, second
         running.unlink()
     assert found == {"/etc/staged": ["added"]}
     assert back == {"/etc/staged": ["removed"], "/etc/probe": ["added"]}
+
+
+SYNC = "/usr/libexec/transactional-update-sync-etc-state"
+DRIFT = pathlib.Path("/etc/probe")
+
+
+@pytest.fixture
+def running():
+    """A directory in the running /etc, and nothing of it afterwards."""
+    DRIFT.mkdir()
+    for name in ("same", "mine", "theirs", "both", "agreed", "touched", "gone"):
+        (DRIFT / name).write_text("before")
+    (DRIFT / "dropped").mkdir()
+    yield DRIFT
+    shutil.rmtree(DRIFT)
+
+
+def test_drift_of_the_running_etc(host, running):
+    second = pathlib.Path(ROOT.format(host.snapper("create", "--from", "1", "--read-write", "--print-number")))
+    staged = second / "etc/probe"
+    for name in ("theirs", "both"):
+        (staged / name).write_text("of the snapshot")
+    for directory in (running, staged):
+        (directory / "agreed").write_text("after")
+        (directory / "gone").unlink()
+    os.utime(staged / "touched", (0, 0))
+    (staged / "dropped").rmdir()
+    for name in ("mine", "both", "touched", "new", "dropped/new"):
+        (running / name).write_text("of the running system")
+    before = host.state()
+    result = host.module("snapshot_diff", to="2", paths=["/etc"])
+    assert host.state() == before
+    assert {file["path"][len("/etc/probe/"):]: (file["change"], file["lost"]) for file in result["drift"]} == {
+        "agreed": ("modified", False), "both": ("modified", True), "dropped/new": ("added", True),
+        "gone": ("removed", False), "mine": ("modified", False), "new": ("added", False),
+        "touched": ("modified", True)}
+    assert host.module("snapshot_diff", to="2", paths=["/usr"])["drift"] == []
+    assert len(host.module("snapshot_diff", to="2", paths=["/etc/probe/new"])["drift"]) == 1
+    # what really becomes of it at the first boot
+    host.check(SYNC, "/etc", second / "etc", second / "etc/etc.syncpoint")
+    for file in result["drift"]:
+        name = file["path"][len("/etc/probe/"):]
+        same = (staged / name).exists() == (running / name).exists() and (
+            not (staged / name).exists() or (staged / name).read_text() == (running / name).read_text())
+        assert same is not file["lost"], name
+
+
+def test_no_drift_is_known_of_what_was_not_made_from_the_current_one(host, second):
+    assert host.module("snapshot_diff", to="2")["drift"] == []
+    assert host.module("snapshot_diff")["drift"] is None
+    assert host.module("snapshot_diff", **{"from": "2", "to": "1"})["drift"] is None
 
 
 @pytest.mark.parametrize("arguments, words", [
