@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 CACHE := $(CURDIR)/.cache
 DIST ?= dist
-FAULTS := --cuts 2 --faults controller-killed
+FAULTS := --cuts 1 --faults controller-killed
 RECOVERY := --cuts 1 --faults kernel-panic
 SCENARIOS := default transaction activation trial
 PYTHON := $(CACHE)/venv/bin/python

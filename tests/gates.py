@@ -105,7 +105,8 @@ def report(result: Result) -> None:
 
 
 def main(gates: list[str]) -> int:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and so would the gates
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores both, and so would the gates
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     start = time.monotonic()
     work = pathlib.Path(tempfile.mkdtemp(prefix="run-", dir=CACHE))
