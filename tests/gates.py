@@ -24,7 +24,8 @@ GATES = ["build", "lint", "unit", "sanity", "host-tukit", "host-snapper", "insid
          "molecule-tukit", "molecule-snapper", "faults-tukit", "faults-snapper"]
 LANES = 2
 LIMIT = 45 * 60  # seconds for one gate: a hanging one must not hang the run
-TAIL = 60  # lines shown of a failed gate's log
+TAIL = 60  # lines shown of a failed gate's log,
+WIDTH = 2000  # and characters of one
 
 ROOT = pathlib.Path(__file__).parents[1]
 CACHE = ROOT / ".cache"
@@ -33,6 +34,9 @@ TESTBED = ROOT / "tests" / "testbed" / "testbed.py"
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 # pytest's closing line: "=== 1 failed, 12 passed, 2 skipped in 3.45s ==="
 CLOSING = re.compile(r"^=* ?((?:\d+ [a-z]+(?:, )?)+) in [\d.]+s", re.MULTILINE)
+
+# what failed in a play: it is far above the end of the log
+ERROR = re.compile(r"^(fatal: |failed: |\[ERROR\]: )")
 
 
 @dataclasses.dataclass
@@ -99,8 +103,9 @@ def run(gate: str, logs: pathlib.Path, env: dict[str, str], running: set[subproc
 def report(result: Result) -> None:
     print(result, flush=True)
     if result.failed:
-        for line in text(result.log).splitlines()[-TAIL:]:
-            print(f"    {line}")
+        lines = text(result.log).splitlines()
+        for line in lines[-TAIL:] + [line for line in lines[:-TAIL] if ERROR.match(line)]:
+            print(f"    {line[:WIDTH]}")
         print(f"    (all of it: {result.log.relative_to(ROOT)})", flush=True)
 
 
