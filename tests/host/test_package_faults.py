@@ -98,7 +98,7 @@ def test_an_expired_key(host):
             shutil.rmtree(f"/var/cache/zypp/{cache}/testbed-expired", ignore_errors=True)
 
 
-# zypper 1.14.88 tries for two minutes to get a package: once is enough, the engine has no part in it
+# zypper 1.14.89 tries for two minutes to get a package: once is enough, the engine has no part in it
 @pytest.mark.parametrize("suffix", [pytest.param(".rpm", marks=pytest.mark.snapper), "-primary.xml.zst"])
 def test_a_repository_that_dies_during_the_download(host, suffix):
     with cutting(f"{REPOSITORIES}/updates", suffix) as address, repository("dying", address):
