@@ -89,7 +89,8 @@ class VM:
         """Start QEMU on the disks of this VM, from the firmware or from a saved state."""
         arguments = ["qemu-system-x86_64", "-name", self.name, *acceleration(), *MACHINE,
                      "-drive", f"if=pflash,format=raw,readonly=on,file={FIRMWARE}",
-                     "-drive", "if=pflash,format=qcow2,file=vars.qcow2"]
+                     # a firmware variable that was written outlives a power cut
+                     "-drive", "if=pflash,format=qcow2,cache=writethrough,file=vars.qcow2"]
         for name in ("root", "esp"):
             arguments += ["-drive", f"if=none,id={name},format=qcow2,discard=unmap,file={name}.qcow2",
                           "-device", f"virtio-blk-pci,drive={name},serial={name}"]
