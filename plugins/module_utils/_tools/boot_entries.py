@@ -29,8 +29,28 @@ def parse(text: str) -> tuple[int, str] | None:
     return (int(found.group(2)), SNAPSHOT.sub(r"\1N", starts)) if found else None
 
 
+def paths() -> list[str]:
+    """The files of all entries."""
+    return [path for directory in DIRECTORIES for path in sorted(glob.glob(f"{directory}/*.conf"))]
+
+
+def renumbered(path: str, before: int, after: int) -> str | None:
+    """What the file of an entry is called for another snapshot, ``t-6.1-3.conf`` for ``t-6.1-2+1.conf``."""
+    plain = os.path.join(os.path.dirname(path), entry_id(path))
+    ending = f"-{before}.conf"
+    return f"{plain[:-len(ending)]}-{after}.conf" if plain.endswith(ending) else None
+
+
+def expected(number: int) -> list[str]:
+    """The entries that the close of a snapshot will write, named after those of the newest that has any."""
+    known = [(entry[0], path) for entry, path in ((parse(text), path) for path, text in _texts()) if entry]
+    newest_number = max((known_number for known_number, path in known), default=0)
+    names = [renumbered(path, newest_number, number) for known_number, path in known if known_number == newest_number]
+    return sorted(name for name in names if name)
+
+
 def _texts() -> t.Iterator[tuple[str, str]]:
-    for path in (path for directory in DIRECTORIES for path in glob.glob(f"{directory}/*.conf")):
+    for path in paths():
         with open(path, encoding="utf-8", errors="replace") as stream:
             yield path, stream.read()
 
