@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CACHE := $(CURDIR)/.cache
 DIST ?= dist
 # `make test` runs each scenario on one engine, `make test-full` on the other one too
-SCENARIOS_tukit ?= default trial
+SCENARIOS_tukit ?= default trial hardware
 SCENARIOS_snapper ?= transaction activation
 FAULTS ?= --cuts 1 --faults controller-killed
 RECOVERY ?= --cuts 0 --faults kernel-panic power-lost

@@ -95,6 +95,7 @@ class VM:
             arguments += ["-drive", f"if=none,id={name},format=qcow2,discard=unmap,file={name}.qcow2",
                           "-device", f"virtio-blk-pci,drive={name},serial={name}"]
         arguments += ["-device", "virtio-rng-pci", "-device", "virtio-net-pci,netdev=net,romfile=",
+                      "-device", "i6300esb", "-action", "watchdog=reset",
                       "-serial", "file:serial.log", "-qmp", "unix:qmp,server=on,wait=off"]
         if state:
             arguments += ["-loadvm", state]

@@ -5,6 +5,11 @@
 """The running kernel got the arguments that the role gave."""
 
 
+def test_all_roles_made_one_snapshot(host):
+    assert host.check_output("ls /.snapshots").split() == ["1", "2"]
+    assert host.check_output("findmnt --noheadings --output FSROOT /") == "/@/.snapshots/2/snapshot"
+
+
 def test_the_kernel_got_them(host):
     words = host.file("/proc/cmdline").content_string.split()
     assert "testbed.seen=1" in words

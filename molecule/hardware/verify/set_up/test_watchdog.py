@@ -6,6 +6,8 @@
 
 
 def test_systemd_feeds_the_watchdog(host):
+    assert host.check_output("cat /sys/class/watchdog/watchdog0/state") == "active"
+    assert host.check_output("cat /sys/class/watchdog/watchdog0/timeout") == "30"
     assert host.check_output("systemctl show --property RuntimeWatchdogUSec --value") == "30s"
     assert host.check_output("systemctl show --property RebootWatchdogUSec --value") == "10min"
 
