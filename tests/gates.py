@@ -124,7 +124,8 @@ def main(gates: list[str], limit: float) -> int:
     running: set[subprocess.Popen] = set()
     pool = concurrent.futures.ThreadPoolExecutor(LANES)
     try:
-        for future in concurrent.futures.as_completed(pool.submit(run, gate, limit, logs, env, running) for gate in gates):
+        jobs = [pool.submit(run, gate, limit, logs, env, running) for gate in gates]
+        for future in concurrent.futures.as_completed(jobs):
             results.append(future.result())
             report(results[-1])
     finally:
