@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, the microos.transactional contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The roles snapshots and repositories, alone and inside of a transaction."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORIES = Path("/etc/zypp/repos.d")
+# Signed with a key that the guest does not trust
+SIGNED = "dir:/opt/testbed/repos/unknown-key"
+KEY = "/opt/testbed/repos/unknown-key/repodata/repomd.xml.key"
+SERVICE = Path("/etc/zypp/services.d/openSUSE.service")
+SETTINGS = Path("/etc/snapper/configs/root")
+
+
+def play(role, **variables):
+    role = f"microos.transactional.{role}"
+    return {"hosts": "root", "gather_facts": False, "become": True, "tasks": [
+        {"ansible.builtin.include_role": {"name": role}, "vars": variables}]}
+
+
+@pytest.fixture
+def definitions():
+    """Those of the guest, which are put back."""
+    saved = {path: path.read_bytes() for path in REPOSITORIES.iterdir() if path.is_file()}
+    yield REPOSITORIES
+    for path in REPOSITORIES.iterdir():
+        if path.is_file() and path not in saved:
+            path.unlink()
+    for path, content in saved.items():
+        path.write_bytes(content)
+    shutil.rmtree(SERVICE.parent, ignore_errors=True)
+
+
+@pytest.fixture
+def settings():
+    saved = SETTINGS.read_bytes()
+    yield SETTINGS
+    SETTINGS.write_bytes(saved)
+
+
+def test_snapshots(controller, host, settings):
+    wanted = {"snapshots_number_limit": "7", "snapshots_number_min_age": 60}
+    out = controller.check([play("snapshots", **wanted)], arguments=("--check", "--diff"))
+    assert "changed=1" in out and "7" in out
+    assert 'NUMBER_LIMIT="7"' not in settings.read_text()
+    controller.check([play("snapshots", **wanted)])
+    assert 'NUMBER_LIMIT="7"\n' in settings.read_text() and 'NUMBER_MIN_AGE="60"\n' in settings.read_text()
+    assert "changed=0" in controller.check([play("snapshots", **wanted)])
+    returncode, out = controller.run([play("snapshots", snapshots_number_limit="many")])
+    assert returncode == 2 and "number_limit" in out
+    assert host.snapshots() == [1]
+
+
+def test_repositories(controller, host, definitions):
+    strict = {"repositories_insecure": "fail", "repositories_accepted": ["testbed-main"]}
+    tools = {"name": "tools", "baseurl": ["https://repos.example.com/tools"], "priority": 80}
+    insecure = {"name": "plain", "baseurl": ["http://repos.example.com/plain"], "allow_insecure": True}
+    controller.check([play("repositories", repositories_list=[tools])])
+    text = (definitions / "tools.repo").read_text()
+    assert "baseurl=https://repos.example.com/tools\n" in text and "priority=80\n" in text
+    assert "changed=0" in controller.check([play("repositories", repositories_list=[tools])])
+
+    returncode, out = controller.run([play("repositories", repositories_list=[insecure], **strict)])
+    assert returncode == 2 and "plain: baseurl: 'http' is not HTTPS; these repositories" in " ".join(out.split())
+    strict["repositories_accepted"].append("plain")
+    controller.check([play("repositories", **strict)])
+    out = controller.check([play("repositories")])
+    assert "plain: baseurl" in out and "testbed-main: pkg_gpgcheck" in out
+
+    gone = [{"name": name, "state": "absent"} for name in ("tools", "plain")]
+    controller.check([play("repositories", repositories_list=gone)])
+    assert not (definitions / "tools.repo").exists() and not (definitions / "plain.repo").exists()
+    assert host.snapshots() == [1]
+
+    returncode, out = controller.run([play("repositories", repositories_insecure="maybe", repositories_list=[tools])])
+    assert returncode == 2 and "repositories_insecure" in out and not (definitions / "tools.repo").exists()
+
+
+def test_the_service_of_the_distribution_is_replaced(controller, host, definitions):
+    SERVICE.parent.mkdir()
+    SERVICE.write_text("[openSUSE]\nname=openSUSE\nenabled=1\nautorefresh=1\nurl=/usr/share/zypp/local/service/openSUSE\n"
+                       "type=ris\n")
+    brought = definitions / "openSUSE:repo-oss.repo"
+    brought.write_text("[openSUSE:repo-oss]\nname=oss\nenabled=1\nautorefresh=1\nbaseurl=http://cdn.example.com/oss\n"
+                       "service=openSUSE\n")
+    # a key of the test's own: the real one is on the network
+    wanted = play("repositories", repositories_distribution=True, repositories_distribution_keys=[])
+    controller.check([wanted])
+    assert "enabled=0\n" in SERVICE.read_text() and "enabled=0\n" in brought.read_text()
+    assert "baseurl=https://download.opensuse.org/tumbleweed/repo/oss\n" in (definitions / "repo-oss.repo").read_text()
+    assert "changed=0" in controller.check([wanted])
+
+
+def test_a_key_and_its_repository_in_a_transaction(controller, host, definitions):
+    listed = subprocess.run(["gpg", "--show-keys", "--with-colons", KEY], capture_output=True, text=True, check=True)
+    fingerprint = next(line.split(":")[9] for line in listed.stdout.splitlines() if line.startswith("fpr"))
+    variables = {"repositories_keys": [{"fingerprint": fingerprint, "file": KEY}],
+                 "repositories_list": [{"name": "new", "baseurl": [SIGNED], "refresh": True}]}
+    wanted = play("transaction", transaction_roles=["microos.transactional.repositories"], **variables)
+    controller.check([wanted])
+    assert host.snapshots() == [1, 2]
+    assert (host.snapshot() / "etc/zypp/repos.d/new.repo").exists() and not (definitions / "new.repo").exists()
+    keys = subprocess.run(["rpm", "--root", host.snapshot(), "-q", "gpg-pubkey"], stdout=subprocess.PIPE, check=True)
+    assert len(keys.stdout.split()) == 2
+    assert "changed=0" in controller.check([wanted])
+    assert host.snapshots() == [1, 2]
