@@ -112,3 +112,20 @@ def test_a_key_and_its_repository_in_a_transaction(controller, host, definitions
     assert len(keys.stdout.split()) == 2
     assert "changed=0" in controller.check([wanted])
     assert host.snapshots() == [1, 2]
+
+
+def test_preflight(controller, host):
+    fit = {f"preflight_{name}": 1 for name in ("ram_minimum", "root_minimum", "var_minimum", "root_free")}
+    out = controller.check([play("preflight", **fit)])
+    assert "warn: repositories: testbed-main" in out and "changed=0" in out
+    unfit = dict(fit, preflight_root_minimum=10 ** 9)
+    returncode, out = controller.run([play("preflight", **unfit)])
+    assert returncode == 2 and "fail: / with /var: " in out
+    controller.check([play("preflight", preflight_mode="warn", **unfit)])
+    returncode, out = controller.run([play("preflight", preflight_mode="maybe")])
+    assert returncode == 2 and "preflight_mode" in out
+    # of the host itself, where the transaction is seen
+    inside = play("transaction", transaction_roles=["microos.transactional.preflight"], **fit)
+    returncode, out = controller.run([inside])
+    assert returncode == 2 and "is open in snapshot 2" in out
+    assert host.snapshots() == [1]
