@@ -49,8 +49,10 @@ class Controller:
             for name, (user, pipelining, variables) in WAYS.items()}}}
 
     def start(self, play, user="root", variables=None, arguments=(), **environment):
-        """Start a playbook, which is a list or the name of a file beside this one."""
-        playbook = HERE / play if isinstance(play, str) else self._write("play.json", play)
+        """Start a playbook, which is a list, the name of a file beside this one, or one of the collection."""
+        playbook = self._write("play.json", play) if isinstance(play, list) else play
+        if (HERE / playbook).exists():
+            playbook = HERE / playbook
         command = [sys.executable, "-B", "-m", "ansible", "playbook", "-i", self._write("hosts.json", self.inventory),
                    "-e", json.dumps(variables or {}), *arguments, str(playbook)]
         home = self.directory / f"home-{user}"
