@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The roles snapshots and repositories, alone and inside of a transaction."""
+"""The roles that keep a host in order: snapshots, repositories, preflight, updates."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -129,3 +130,67 @@ def test_preflight(controller, host):
     returncode, out = controller.run([inside])
     assert returncode == 2 and "is open in snapshot 2" in out
     assert host.snapshots() == [1]
+
+
+@pytest.fixture
+def a_real_host():
+    """A role of the test's that gives the snapshot what the guest lacks."""
+    files = {"/usr/share/rebootmgr/rebootmgr.conf": "[rebootmgr]\nstrategy=best-effort\n",
+             "/usr/lib/systemd/system/transactional-update.timer":
+             "[Timer]\nOnCalendar=daily\n[Install]\nWantedBy=timers.target\n"}
+    tasks = [{"ansible.builtin.file": {"path": "/usr/share/rebootmgr", "state": "directory", "mode": "0755"}}]
+    tasks += [{"ansible.builtin.copy": {"content": text, "dest": path, "mode": "0644"}} for path, text in files.items()]
+    path = Path("/run/controller/roles/real/tasks/main.yml")
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(tasks))
+    yield "real"
+    shutil.rmtree("/run/controller/roles")
+
+
+def test_updates_inside(controller, host, a_real_host):
+    variables = {"updates_on_calendar": "Sun 02:00", "updates_method": "dup", "updates_reboot_method": "rebootmgr",
+                 "updates_allow_soft_reboot": True, "updates_strategy": "maint-window", "updates_window_start": "03:30"}
+    wanted = play("transaction", transaction_roles=[a_real_host, "microos.transactional.updates"], **variables)
+    controller.check([wanted])
+    assert host.snapshots() == [1, 2]
+    etc = host.snapshot() / "etc"
+    assert (etc / "transactional-update.conf").read_text().splitlines() == [
+        "# BEGIN Ansible: role updates", "UPDATE_METHOD=dup", "REBOOT_METHOD=rebootmgr", "ZYPPER_AUTO_IMPORT_KEYS=0",
+        "# END Ansible: role updates"]
+    assert (etc / "tukit.conf.d/50-ansible-updates.conf").read_text().splitlines()[1:] == [
+        "REBOOT_ALLOW_SOFT_REBOOT=true", "REBOOT_ALLOW_KEXEC=false"]
+    timer = etc / "systemd/system/transactional-update.timer.d/50-ansible-updates.conf"
+    assert timer.read_text().splitlines()[1:] == ["[Timer]", "OnCalendar=", "OnCalendar=Sun 02:00"]
+    window = etc / "rebootmgr/rebootmgr.conf.d/60-ansible-updates.conf"
+    assert window.read_text().splitlines()[1:] == [
+        "[rebootmgr]", "strategy=maint-window", "window-start=03:30", "window-duration=1h30m"]
+    assert (etc / "systemd/system/timers.target.wants/transactional-update.timer").is_symlink()
+    assert "changed=0" in controller.check([wanted])
+    assert host.snapshots() == [1, 2]
+
+    wanted["tasks"][0]["vars"]["updates_state"] = "absent"
+    controller.check([wanted])
+    etc = host.snapshot() / "etc"
+    assert not list(etc.rglob("*0-ansible-updates.conf")) and not (etc / "transactional-update.conf").read_text()
+
+
+@pytest.fixture
+def own_settings():
+    yield
+    for path in ("transactional-update.conf", "rebootmgr.conf", "tukit.conf.d/50-ansible-updates.conf"):
+        Path("/etc", path).unlink(missing_ok=True)
+
+
+def test_updates_of_a_host_with_an_older_rebootmgr(controller, host, own_settings):
+    path = Path("/etc/rebootmgr.conf")
+    path.write_text("[rebootmgr]\nwindow-start=\nstrategy=best-effort\n")
+    wanted = play("updates", updates_strategy="instantly", updates_window_start="04:00")
+    out = controller.check([wanted], arguments=("--check",))
+    assert "changed=" in out and "04:00" not in path.read_text()
+    controller.check([wanted])
+    assert sorted(path.read_text().splitlines()) == [
+        "[rebootmgr]", "strategy=instantly", "window-duration=1h30m", "window-start=04:00"]
+    assert host.snapshots() == [1]
+    assert "changed=0" in controller.check([wanted])
+    returncode, out = controller.run([play("updates", updates_strategy="never")])
+    assert returncode == 2 and "updates_strategy" in out
