@@ -1,0 +1,70 @@
+# Copyright: (c) 2026, the microos.transactional contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The configuration of dracut, and what lsinitrd says of an initrd."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
+from ansible_collections.microos.transactional.plugins.module_utils._initrd import (
+    Request,
+    config_text,
+    lacks,
+    parse_lsinitrd,
+    validate,
+)
+
+NOTHING = Request([], [], [], [])
+# dracut 106, shortened
+LISTED = """Image: /boot/initrd-6.12.117+deb13-cloud-amd64: 18M
+========================================================================
+Version:
+
+Arguments:  --quiet --force --kver '6.12.117+deb13-cloud-amd64'
+
+dracut modules:
+dash
+systemd
+btrfs
+========================================================================
+drwxr-xr-x  12 root     root            0 Nov 23 19:39 .
+crw-r--r--   1 root     root       5,   1 Nov 23 19:39 dev/console
+lrwxrwxrwx   1 root     root            7 Nov 23 19:39 bin -> usr/bin
+-rw-r--r--   1 root     root           21 Nov 23 19:39 etc/cmdline.d/00-btrfs.conf
+-rwxr-xr-x   1 root     root           21 Nov 23 19:39 usr/bin/findmnt
+-rw-r--r--   1 root     root        25240 Nov 12 09:30 usr/lib/modules/6.12/kernel/arch/x86/crypto/aesni-intel.ko.xz
+========================================================================
+"""
+
+
+def test_the_configuration():
+    assert config_text(NOTHING) == ""
+    assert config_text(Request(["a", "b"], ["c"], ["d"], ["/etc/e"])) == (
+        '# Written by Ansible\nadd_dracutmodules+=" a b "\nomit_dracutmodules+=" c "\nadd_drivers+=" d "\n'
+        'install_items+=" /etc/e "\n')
+
+
+@pytest.mark.parametrize("request_, message", [
+    (NOTHING._replace(drivers=["a b"]), "'a b' cannot be given to dracut"),
+    (NOTHING._replace(drivers=['$(id)"']), "cannot be given to dracut"),
+    (NOTHING._replace(modules=["a"], omit_modules=["a"]), "wanted and omitted as well: a"),
+    (NOTHING._replace(files=["etc/a"]), "need their whole path: etc/a"),
+])
+def test_what_is_refused(request_, message):
+    with pytest.raises(TransactionalError) as caught:
+        validate(request_)
+    assert message in str(caught.value)
+
+
+def test_what_an_initrd_contains():
+    contents = parse_lsinitrd(LISTED)
+    assert contents.modules == {"dash", "systemd", "btrfs"}
+    assert {"bin", "etc/cmdline.d/00-btrfs.conf", "dev/console"} <= set(contents.paths)
+    fine = Request(["btrfs"], ["crypt"], ["aesni_intel", "loop"], ["/etc/cmdline.d/00-btrfs.conf", "/bin/findmnt"])
+    assert lacks(contents, fine, ["kernel/drivers/block/loop.ko"]) == []
+    assert lacks(contents, Request(["crypt"], ["dash"], ["nvme"], ["/etc/x"]), []) == [
+        "dracut module crypt is missing", "dracut module dash is there", "driver nvme is missing",
+        "file /etc/x is missing"]
