@@ -8,7 +8,7 @@ DIST ?= dist
 SCENARIOS_tukit ?= default trial hardware
 SCENARIOS_snapper ?= transaction activation
 FAULTS ?= --cuts 1 --faults controller-killed
-RECOVERY ?= --cuts 0 --faults kernel-panic power-lost
+RECOVERY ?= --cuts 0 --faults kernel-panic
 PYTHON := $(CACHE)/venv/bin/python
 COLLECTION := $(CACHE)/collections/ansible_collections/microos/transactional
 
