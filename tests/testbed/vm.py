@@ -99,8 +99,8 @@ class VM:
                       "-serial", "file:serial.log", "-qmp", "unix:qmp,server=on,wait=off"]
         if state:
             arguments += ["-loadvm", state]
+        port = self.port if (self.directory / "port").exists() else free_port()  # a machine keeps its address
         for _attempt in range(5):
-            port = free_port()
             (self.directory / "port").write_text(str(port))
             with open(self.directory / "qemu.log", "wb") as log:
                 process = subprocess.Popen(
@@ -112,6 +112,7 @@ class VM:
             said = (self.directory / "qemu.log").read_text()
             if "hostfwd" not in said:
                 break
+            port = free_port()
         raise TestbedError(f"QEMU does not start {self.name}: {said}")
 
     def _answers(self, process: subprocess.Popen) -> bool:
