@@ -13,11 +13,13 @@ import os
 import re
 import typing as t
 
-from ansible_collections.microos.transactional.plugins.module_utils import _trial
-from ansible_collections.microos.transactional.plugins.module_utils._host import Host
+from ansible_collections.microos.transactional.plugins.module_utils import _rollback, _trial
+from ansible_collections.microos.transactional.plugins.module_utils._engine.base import Engine
+from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._tools import boot_entries, boot_loader, command
 from ansible_collections.microos.transactional.plugins.module_utils._trial_files import FELL_BACK, REVERTED
 
+BOOT_COUNTING = "boot counting"
 TRIES = re.compile(r"\+0-(\d+)\.conf$")
 
 
@@ -37,7 +39,7 @@ def judge(expected: int, facts: Facts) -> tuple[str, str]:
         return "trial", facts.trial.get("reason", "")
     tries = TRIES.search(facts.path)
     if tries:
-        return "boot counting", f"{tries.group(1)} boots of {os.path.basename(facts.path)} failed"
+        return BOOT_COUNTING, f"{tries.group(1)} boots of {os.path.basename(facts.path)} failed"
     if "failed" in facts.health_checker.lower():
         return "health check", facts.health_checker
     entry = boot_entries.entry_id(facts.path)
@@ -56,9 +58,19 @@ def look(expected: int) -> Facts:
                  " / ".join(said.stdout.split("\n")[-5:]) if said.rc == 0 else "")
 
 
-def came_up(host: Host, expected: int) -> dict:
-    """Which snapshot runs, and if it is not the expected one, who decided so."""
-    result = {"changed": False, "snapshot_booted": host.booted, "pending": host.default() != host.current}
+def came_up(engine: Engine, expected: int) -> dict:
+    """Which snapshot runs, and if it is not the expected one, who decided so.
+
+    A boot loader that counts leaves the snapshot that does not boot the default of the file system; the one that runs
+    becomes the default again, as the next transaction would be based on the other.
+    """
+    host = engine.host
+    result = {"changed": False, "snapshot_booted": host.booted}
     if host.booted != expected:
         result["decided_by"], result["decision"] = judge(expected, look(expected))
-    return result
+        if result["decided_by"] == BOOT_COUNTING and host.default() == expected:
+            try:
+                _rollback.rollback(engine, "drop_pending", True, check_mode=False, diff=False)
+            except TransactionalError as error:
+                result["decision"] += f"; that snapshot stays the default, as {error}"
+    return dict(result, pending=host.default() != host.current)

@@ -16,6 +16,8 @@ description:
     if the default snapshot is the one that booted. There are quicker ways than a full reboot, see O(method), and a
     way back from a bad change, see O(trial).
   - Without anything pending it does nothing, see O(force).
+  - If the boot loader counts the attempts to boot a snapshot and has given it up, the task fails, and the snapshot that
+    it fell back to is the default again.
   - Fails while a transaction is open on the host.
 options:
   method:
@@ -269,9 +271,10 @@ def main():
     wanted = module.params
 
     def work(host):
+        engine = choose_engine(host, wanted["engine"])
         if wanted["_after"] is not None:
-            return _boot_choice.came_up(host, wanted["_after"])
-        return activate(choose_engine(host, wanted["engine"]), wanted["method"], wanted["force"],
+            return _boot_choice.came_up(engine, wanted["_after"])
+        return activate(engine, wanted["method"], wanted["force"],
                         wanted["expected_snapshot"], wanted["trial"], module.check_mode)
     _module.run(module, work)
 

@@ -7,7 +7,8 @@
     python tests/faults/recovery.py --engine tukit|snapper [--cuts N] [--faults NAME ...] [--seed N]
 
 Snapshot 2 runs, 1 ran before it, 3 is the default and waits. For each row the VM goes back to that state, 3 is broken,
-and ``recovery.yml`` reboots into it on trial. Then must hold, without anybody's help:
+and ``recovery.yml`` reboots into it on trial, or without one where the boot loader counts. Then must hold, without
+anybody's help:
 
 * the host answers, and runs the snapshot that the row names, all services up
 * the default of btrfs and that of the boot loader are the running snapshot; no choice for a single boot is left
@@ -245,6 +246,11 @@ def two_at_once(trial: Trial, play: Play) -> Play:
 
 NO_NETWORK = "rm $new/etc/systemd/network/*"
 PANIC = "printf '#!/bin/sh\\nexit 1\\n' >$new/usr/lib/systemd/systemd"
+COUNTED = """
+cd /boot/efi/loader/entries
+mv microos-3.conf microos-3+2.conf
+bootctl set-default ''
+"""
 NOBODY = "nobody confirmed it"
 FAULTS = {
     "none": Fault(seconds=REACHED, runs=3, state="confirmed"),
@@ -281,6 +287,9 @@ FAULTS = {
     "former-deleted": Fault(during=former_deleted, seconds=REACHED, runs=1, said="killed"),
     "esp-full": Fault("could not be prepared", "head -c 2G /dev/zero >/boot/efi/fill || true", state="none", default=3,
                       restarts=False),
+    "no-one-shot, network-lost": Fault(NOBODY, NO_NETWORK + "; umount /sys/firmware/efi/efivars"),
+    "counted, panic": Fault("decided by: boot counting (2 boots of microos-3+0-2.conf failed)", PANIC + COUNTED,
+                            seconds=0, state="none"),
     "kexec": Fault(seconds=REACHED, variables={"method": "kexec"}, runs=3, state="confirmed"),
     "kexec, panic": Fault("it did not come up", PANIC, variables={"method": "kexec"}, state="fell-back"),
     "soft-reboot": Fault(NOBODY, NO_NETWORK, variables={"method": "soft_reboot"}),
