@@ -38,7 +38,8 @@ COLUMNS = {"fault": 26, "the play said": 19, "runs": 5, "trial": 10, "reason": 5
 PHASES = ("arm", "shutdown", "boot", "trial", "confirm")
 SETTLE_SECONDS = 900  # for the host to decide
 POLL_SECONDS = 2
-CUT_OFF, REACHED = 60, 300  # seconds of a trial that nobody can confirm, and of one that somebody will
+# seconds of a trial: nobody can confirm it, somebody could but does not, somebody will
+CUT_OFF, LEFT, REACHED = 60, 180, 300
 PREPARE = """
 - hosts: all
   gather_facts: false
@@ -276,7 +277,7 @@ FAULTS = {
         "cd /var; journalctl --relinquish-var; for size in 512M 8M 64K; do while fallocate -l $size fill$i; do "
         "i=$((i + 1)); done; done; head -c 9M /dev/urandom >fill; sync", "multi-user.target", "After=basic.target",
         "wants")),
-    "controller-gone": Fault(during=controller_gone, said="killed", seconds=REACHED),
+    "controller-gone": Fault(during=controller_gone, said="killed", seconds=LEFT),
     "power-lost": Fault("went down, before the confirmation", during=power_lost, seconds=REACHED, state="fell-back"),
     "restarted-in-trial": Fault("the host was restarted", during=in_trial("systemctl reboot"),
                                 seconds=REACHED, state="fell-back"),
@@ -284,7 +285,7 @@ FAULTS = {
         "setsid -f sh /etc/microos-transactional/trial.sh revert >/dev/null 2>&1"), seconds=REACHED),
     "second-trial": Fault(during=second_trial, seconds=REACHED, runs=3, state="confirmed"),
     "two-at-once": Fault(during=two_at_once, seconds=REACHED, runs=3, state="confirmed"),
-    "former-deleted": Fault(during=former_deleted, seconds=REACHED, runs=1, said="killed"),
+    "former-deleted": Fault(during=former_deleted, seconds=LEFT, runs=1, said="killed"),
     "esp-full": Fault("could not be prepared", "head -c 2G /dev/zero >/boot/efi/fill || true", state="none", default=3,
                       restarts=False),
     "no-one-shot, network-lost": Fault(NOBODY, NO_NETWORK + "; umount /sys/firmware/efi/efivars"),
