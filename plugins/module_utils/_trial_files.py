@@ -79,6 +79,10 @@ load() {
         bootctl --quiet set-default "${entry#*:}"
         return
     done
+    # one that knows no single boot may have entries too, as GRUB with BLS has
+    if [ -z "$entries" ] && command -v sdbootutil >/dev/null; then
+        sdbootutil set-default-snapshot "$1" || echo "sdbootutil failed: the boot loader may not start snapshot $1"
+    fi
 }
 
 choose() {

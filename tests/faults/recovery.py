@@ -252,6 +252,12 @@ cd /boot/efi/loader/entries
 mv microos-3.conf microos-3+2.conf
 bootctl set-default ''
 """
+# As GRUB with BLS, with what of sdbootutil a trial needs
+NO_ONE_SHOT = r"""
+umount /sys/firmware/efi/efivars
+printf '#!/bin/sh\n[ "$1" = set-default-snapshot ] && bootctl set-default "microos-$2.conf"\n' >$new/usr/bin/sdbootutil
+chmod 755 $new/usr/bin/sdbootutil
+"""
 NOBODY = "nobody confirmed it"
 FAULTS = {
     "none": Fault(seconds=REACHED, runs=3, state="confirmed"),
@@ -288,7 +294,7 @@ FAULTS = {
     "former-deleted": Fault(during=former_deleted, seconds=LEFT, runs=1, said="killed"),
     "esp-full": Fault("could not be prepared", "head -c 2G /dev/zero >/boot/efi/fill || true", state="none", default=3,
                       restarts=False),
-    "no-one-shot, network-lost": Fault(NOBODY, NO_NETWORK + "; umount /sys/firmware/efi/efivars"),
+    "no-one-shot, network-lost": Fault(NOBODY, NO_NETWORK + NO_ONE_SHOT),
     "counted, panic": Fault("decided by: boot counting (2 boots of microos-3+0-2.conf failed)", PANIC + COUNTED,
                             seconds=0, state="none"),
     "kexec": Fault(seconds=REACHED, variables={"method": "kexec"}, runs=3, state="confirmed"),
