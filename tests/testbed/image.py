@@ -217,7 +217,8 @@ def configure(tree: Path, identity: str, public_key: str) -> None:
     run("chroot", tree, "sh", "-euxc", f"""
         useradd --uid 1000 --home-dir /home/admin --shell /bin/bash --password '*' admin
         chown -R admin:admin /home/admin
-        mkdir -p /usr/lib/sysimage/rpm
+        mkdir -p /usr/lib/sysimage/rpm /usr/libexec/testbed
+        ln -s "$(realpath /usr/bin/python3)" /usr/libexec/testbed/python3
         rm -rf /var/lib/rpm
         ln -s ../../usr/lib/sysimage/rpm /var/lib/rpm
         rpm --import /opt/testbed/repos/key.asc
