@@ -4,9 +4,10 @@
 SHELL := /bin/bash
 CACHE := $(CURDIR)/.cache
 DIST ?= dist
-# `make test` runs each scenario on one engine, `make test-full` on the other one too
-SCENARIOS_tukit ?= default trial hardware
-SCENARIOS_snapper ?= transaction activation
+# `make test` runs each scenario on one engine, `make test-full` on both; bootstrap needs tukit
+SCENARIOS_tukit ?= trial hardware bootstrap
+SCENARIOS_snapper ?= default transaction activation
+SCENARIOS_both := default transaction activation trial hardware health_check update
 FAULTS ?= --cuts 1 --faults controller-killed
 RECOVERY ?= --cuts 0 --faults kernel-panic
 PYTHON := $(CACHE)/venv/bin/python
@@ -38,7 +39,7 @@ test: deps ## all gates: build lint unit sanity host inside testbed molecule fau
 	@$(PYTHON) tests/gates.py
 
 test-full: deps ## the same, each scenario on both engines, every fault and 50 power cuts: hours
-	@SCENARIOS="$(SCENARIOS_tukit) $(SCENARIOS_snapper) update health_check" \
+	@SCENARIOS_tukit="$(SCENARIOS_both) bootstrap" SCENARIOS_snapper="$(SCENARIOS_both)" \
 	FAULTS="--cuts 15 --faults all --again all" RECOVERY="--cuts 10 --faults all" $(PYTHON) tests/gates.py --hours 3 --full
 
 deps: ## install what the other targets need
