@@ -31,16 +31,18 @@ OTHER_KERNEL = f"{KERNEL}/{SUITE}-backports"
 PACKAGES = (
     f"{KERNEL} systemd systemd-sysv systemd-boot systemd-boot-efi udev dbus dracut zstd kmod btrfs-progs "
     "snapper zypper rpm createrepo-c gpg gpg-agent python3 python3-btrfsutil openssh-server sudo rsync iproute2 less "
-    "attr acl curl kexec-tools"
+    "attr acl curl kexec-tools "
+    # LUKS, and keys of it in a TPM
+    "cryptsetup-bin systemd-cryptsetup libtss2-esys-3.0.2-0t64 libtss2-mu-4.0.1-0t64 libtss2-rc0t64 "
+    "libtss2-tcti-device0t64"
 ).split()
 ROOT_SIZE = "8G"
 ESP_MIB = 1024
 # What is no part of a snapshot
 SUBVOLUMES = ("var", "root", "home", "opt", "srv", "usr/local", "boot/writable")
 EARLY = ("var", "root")
-# Once in some hundred boots, the kernel panics in QEMU's emulation of two processors (int3 while it patches itself)
 # The mitigations of the processor's faults take a sixth of the emulator's time
-CMDLINE = "rw console=ttyS0 8250.nr_uarts=1 quiet panic=5 systemd.show_status=1 mitigations=off"
+CMDLINE = "rw console=ttyS0 8250.nr_uarts=2 quiet panic=5 systemd.show_status=1 mitigations=off"
 SNAPSHOT_INFO = """\
 <?xml version="1.0"?>
 <snapshot>

@@ -34,8 +34,8 @@ class Testbed:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def pid(self, name):
-        return int((self.state / name / "pid").read_text())
+    def pid(self, name, program="qemu"):
+        return int((self.state / name / f"{program}.pid").read_text())
 
 
 def runs(pid):
@@ -95,6 +95,19 @@ def test_power_cut(testbeds):
     assert testbed("ssh", "vm", "cat /var/synced") == "safe"
     assert testbed("ssh", "vm", "systemctl is-system-running") == "running"
     assert "Reached target" in testbed("log", "vm", "-n", "1000")
+
+
+def test_hardware(tmp_path):
+    testbed = Testbed(tmp_path)
+    try:
+        testbed("start", "vm", "--engine", "tukit", "--hardware")
+        pids = [testbed.pid("vm", program) for program in ("qemu", "swtpm")]
+        assert all(map(runs, pids))
+        testbed("ssh", "vm", "udevadm wait --timeout=60 /dev/nvme0n1 /dev/tpmrm0")
+        assert "PCI_ID=8086:10D3" in testbed("ssh", "vm", "cat /sys/bus/pci/devices/*/uevent")
+    finally:
+        testbed("stop", "--all")
+    assert not any(map(runs, pids))
 
 
 def test_what_is_not_there_is_told(testbeds):

@@ -23,7 +23,8 @@ def parse() -> argparse.Namespace:
         return sub
 
     command("build", "build and boot a guest for the cache, if it is not there", engine=True, vm_name=False)
-    command("start", "start a VM from the booted state", engine=True)
+    command("start", "start a VM from the booted state", engine=True).add_argument(
+        "--hardware", action="store_true", help="with more devices: a TPM, an NVMe disk, network cards, a serial port")
     command("wait", "wait until it has booted").add_argument("--timeout", type=float, default=vm.BOOT_TIMEOUT)
     command("ssh", "run a command or log in").add_argument("argv", nargs=argparse.REMAINDER, metavar="CMD")
     command("inventory", "print an inventory for Ansible", vm_name=False).add_argument(
@@ -49,7 +50,7 @@ def main() -> int:
         case "build":
             print(vm.booted(options.engine))
         case "start":
-            vm.start(options.name, options.engine)
+            vm.start(options.name, options.engine, options.hardware)
         case "wait":
             vm.existing(options.name).wait(options.timeout)
         case "ssh":

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import image
@@ -20,6 +21,9 @@ STATE = Path(os.environ.get("TESTBED_STATE") or image.HERE.parents[1] / ".testbe
 FIRMWARE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
 FIRMWARE_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 MACHINE = ["-nodefaults", "-no-user-config", "-display", "none", "-m", "2048"]  # one CPU: OVMF may hang with two
+# What roles for hardware find; the guest's kernel has no driver for these network cards
+HARDWARE = ["-device", "e1000e,romfile=", "-device", "rtl8139,romfile=", "-device", "pcie-root-port,id=plug",
+            "-tpmdev", "emulator,id=tpm,chardev=tpm", "-device", "tpm-crb,tpmdev=tpm", "-serial", "file:serial1.log"]
 BOOTED = "booted"
 BOOT_TIMEOUT = 300
 
@@ -63,27 +67,32 @@ class VM:
         self.directory = directory or STATE / name
         self.log = self.directory / "serial.log"
 
-    # --- the process ---------------------------------------------------------------------------------------------
+    # --- its processes -------------------------------------------------------------------------------------------
 
     @property
     def port(self) -> int:
         return int((self.directory / "port").read_text())
 
-    def pid(self) -> int | None:
-        """The QEMU of this VM, if it runs; a number that was given to another process does not count."""
+    def pid(self, program: str = "qemu") -> int | None:
+        """Of this VM, if it runs; a number that was given to another process does not count."""
         try:
-            pid = int((self.directory / "pid").read_text())
+            pid = int((self.directory / f"{program}.pid").read_text())
             cwd = os.readlink(f"/proc/{pid}/cwd")
         except (OSError, ValueError):
             return None
         return pid if cwd == str(self.directory.resolve()) else None
 
-    def create_disks(self, engine: str) -> None:
+    def create_disks(self, engine: str, hardware: bool) -> None:
         disks = image.image(engine)
         for name in ("root", "esp"):
             image.run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", disks / f"{name}.img",
                       self.directory / f"{name}.qcow2")
         image.run("qemu-img", "convert", "-O", "qcow2", FIRMWARE_VARS, self.directory / "vars.qcow2")
+        if hardware:
+            (self.directory / "tpm").mkdir()
+            # the firmware measures the whole boot for each bank, and that costs
+            image.run("swtpm_setup", "--tpm2", "--pcr-banks", "sha256", "--tpmstate", self.directory / "tpm",
+                      stdout=subprocess.DEVNULL)
 
     def launch(self, state: str | None = None) -> None:
         """Start QEMU on the disks of this VM, from the firmware or from a saved state."""
@@ -102,18 +111,44 @@ class VM:
         port = self.port if (self.directory / "port").exists() else free_port()  # a machine keeps its address
         for _attempt in range(5):
             (self.directory / "port").write_text(str(port))
-            with open(self.directory / "qemu.log", "wb") as log:
-                process = subprocess.Popen(
-                    [*arguments, "-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:22"], cwd=self.directory,
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-            (self.directory / "pid").write_text(str(process.pid))
+            with self._hardware() as (devices, descriptors):
+                process = self._run("qemu", [*arguments, *devices, "-netdev",
+                                             f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:22"], *descriptors)
             if self._answers(process):
+                self._plug()
                 return
             said = (self.directory / "qemu.log").read_text()
             if "hostfwd" not in said:
                 break
             port = free_port()
         raise TestbedError(f"QEMU does not start {self.name}: {said}")
+
+    def _run(self, program: str, argv: list[str], *descriptors: int) -> subprocess.Popen:
+        with open(self.directory / f"{program}.log", "wb") as log:
+            process = subprocess.Popen(argv, cwd=self.directory, pass_fds=descriptors, start_new_session=True,
+                                       stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        (self.directory / f"{program}.pid").write_text(str(process.pid))
+        return process
+
+    @contextlib.contextmanager
+    def _hardware(self) -> Iterator[tuple[list[str], list[int]]]:
+        """QEMU's arguments and descriptors for it, if this VM has it. The TPM ends with the connection to it."""
+        if not (self.directory / "tpm").exists():
+            yield [], []
+            return
+        ours, its = socket.socketpair()
+        with ours:
+            with its:
+                self._run("swtpm", ["swtpm", "socket", "--tpm2", "--terminate", "--tpmstate", "dir=tpm",
+                                    "--ctrl", f"type=unixio,clientfd={its.fileno()}"], its.fileno())
+            yield [*HARDWARE, "-chardev", f"socket,id=tpm,fd={ours.fileno()}"], [ours.fileno()]
+
+    def _plug(self) -> None:
+        """The NVMe disk, if there is one, comes while the VM runs: QEMU saves and loads no state with it."""
+        if (self.directory / "nvme.qcow2").exists():
+            self.qmp("blockdev-add", driver="qcow2", file={"driver": "file", "filename": "nvme.qcow2"},
+                     **{"node-name": "nvme"})
+            self.qmp("device_add", driver="nvme", id="nvme", drive="nvme", serial="nvme", bus="plug")
 
     def _answers(self, process: subprocess.Popen) -> bool:
         while process.poll() is None:
@@ -125,14 +160,10 @@ class VM:
         return False
 
     def kill(self) -> None:
-        pid = self.pid()
-        if pid:
-            process = os.pidfd_open(pid)
-            signal.pidfd_send_signal(process, signal.SIGKILL)
-            select.select([process], [], [])  # until its last thread has ended, which holds the locks of the disks
-            os.close(process)
-            with contextlib.suppress(ChildProcessError):  # started by another command
-                os.waitpid(pid, 0)
+        for program in ("qemu", "swtpm"):
+            pid = self.pid(program)
+            if pid:
+                end(pid)
 
     def qmp(self, command: str, **arguments) -> object:
         """One command to QEMU's control socket."""
@@ -199,13 +230,23 @@ class VM:
         return "\n".join([f"--- {self.log}", *text.splitlines()[-lines:], "---"])
 
 
+def end(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+        process = os.pidfd_open(pid)
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+        select.select([process], [], [])  # until its last thread has ended, which holds the locks of the disks
+        os.close(process)
+    with contextlib.suppress(ChildProcessError):  # started by another command
+        os.waitpid(pid, 0)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def booted(engine: str) -> Path:
+def booted(engine: str, hardware: bool = False) -> Path:
     """The disks of a guest that has booted once, with the state of that moment saved inside."""
     disks = image.image(engine)
     version = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True).stdout
@@ -214,29 +255,32 @@ def booted(engine: str) -> Path:
     def make(work: Path) -> None:
         vm = VM(f"boot-{engine}", work)
         try:
-            vm.create_disks(engine)
+            vm.create_disks(engine, hardware)
             vm.launch()
             vm.wait()
             vm.monitor(f"savevm {BOOTED}")
         finally:
             vm.kill()
-        for leftover in ("port", "pid", "qmp"):
+        for leftover in ("port", "qemu.pid", "swtpm.pid", "qmp"):
             (work / leftover).unlink(missing_ok=True)
-    return image.cached(f"booted-{engine}-{name}", make)
+    return image.cached(f"booted-{engine}-{'hardware-' if hardware else ''}{name}", make)
 
 
 # --- the commands ------------------------------------------------------------------------------------------------
 
 
-def start(name: str, engine: str) -> None:
+def start(name: str, engine: str, hardware: bool = False) -> None:
     vm = VM(name)
     if vm.pid():
         raise TestbedError(f"{name} runs already; stop it first")
-    origin = booted(engine)
+    origin = booted(engine, hardware)
     shutil.rmtree(vm.directory, ignore_errors=True)
     vm.directory.mkdir(parents=True)
     for disk in ("root", "esp", "vars"):
         image.run("cp", "--reflink=auto", origin / f"{disk}.qcow2", vm.directory)
+    if hardware:
+        shutil.copytree(origin / "tpm", vm.directory / "tpm")
+        image.run("qemu-img", "create", "-q", "-f", "qcow2", vm.directory / "nvme.qcow2", "1G")
     vm.launch(BOOTED)
     vm.wait(60)
 
@@ -287,6 +331,7 @@ def inventory(wanted: list[str]) -> str:
             "ansible_ssh_private_key_file": str(image.ssh_key()),
             "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR",
             "ansible_python_interpreter": "/usr/bin/python3",
+            "testbed_directory": str(existing(name).directory),
         }
     return json.dumps({"all": {"hosts": hosts}}, indent=2)
 

@@ -7,9 +7,13 @@
 
 def test_systemd_feeds_the_watchdog(host):
     assert host.check_output("cat /sys/class/watchdog/watchdog0/state") == "active"
-    assert host.check_output("cat /sys/class/watchdog/watchdog0/timeout") == "30"
-    assert host.check_output("systemctl show --property RuntimeWatchdogUSec --value") == "30s"
+    assert host.check_output("cat /sys/class/watchdog/watchdog0/timeout") == "60"
+    assert host.check_output("systemctl show --property RuntimeWatchdogUSec --value") == "1min"
     assert host.check_output("systemctl show --property RebootWatchdogUSec --value") == "10min"
+
+
+def test_the_watchdog_has_not_reset_the_host(host):
+    assert host.check_output("cat /sys/class/watchdog/watchdog0/bootstatus") == "0"
 
 
 def test_the_kernel_reboots_after_a_panic(host):
