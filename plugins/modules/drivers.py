@@ -32,7 +32,7 @@ options:
     elements: str
     default: []
   options:
-    description: Options of kernel modules, such as V({"nvidia": "NVreg_DynamicPowerManagement=0x02"}\).
+    description: Options of kernel modules, each a text such as V(numdummies=2), by the names of the modules.
     type: dict
     default: {}
 extends_documentation_fragment:
