@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, the microos.transactional contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The module disk_encryption on real LUKS2 headers, in files."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+FAST = ("--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000")
+SECRETS = ("one", "two", "three")
+
+
+@pytest.fixture
+def device(host, tmp_path):
+    """A device with a password (slot 0), a recovery key (1) and a key of a TPM (2), as far as its header tells."""
+    path = tmp_path / "disk"
+    with path.open("wb") as stream:
+        stream.truncate(32 * 1024 ** 2)
+    for secret in SECRETS:
+        (tmp_path / secret).write_text(secret)
+    first, *others = (tmp_path / secret for secret in SECRETS)
+    host.check("cryptsetup", "luksFormat", "--batch-mode", "--type", "luks2", *FAST, str(path), str(first))
+    for other in others:
+        host.check("cryptsetup", "luksAddKey", *FAST, "--key-file", str(first), str(path), str(other))
+    tokens = [{"type": "systemd-recovery", "keyslots": ["1"]},
+              {"type": "systemd-tpm2", "keyslots": ["2"], "tpm2-blob": "AAAA", "tpm2-pcrs": [7],
+               "tpm2-pcr-bank": "sha256", "tpm2-primary-alg": "ecc", "tpm2-policy-hash": "00" * 32, "tpm2-pin": False}]
+    for token in tokens:
+        done = host.run("cryptsetup", "token", "import", str(path), input=json.dumps(token))
+        assert done.returncode == 0, done.stderr
+    return str(path)
+
+
+def slots(result):
+    return {key["slot"]: key["kind"] for key in result["devices"][0]["keys"]}
+
+
+def test_what_is_there_is_told(host, device):
+    before = host.state()
+    result = host.module("disk_encryption", devices=[device], present=["tpm2", "recovery", "password"], pcrs=[7])
+    assert not result["changed"] and slots(result) == {0: "password", 1: "recovery", 2: "tpm2"}, result
+    assert result["devices"][0]["keys"][2]["pcrs"] == [7]
+    assert host.state() == before
+
+
+def test_what_is_missing_is_an_error(host, device):
+    result = host.module("disk_encryption", devices=[device], present=["fido2"], pcrs=[7, 11])
+    assert result["failed"] and f"{device}: there is no fido2 key" in result["msg"]
+    assert "the tpm2 key in slot 2 checks PCRs [7], not [7, 11]" in result["msg"]
+
+
+def test_a_removal_and_the_keys_that_stay(host, device, tmp_path):
+    def opens():
+        return [secret for secret in SECRETS if host.run(
+            "cryptsetup", "open", "--test-passphrase", "--key-file", str(tmp_path / secret), device).returncode == 0]
+
+    assert host.module("disk_encryption", devices=[device], absent=["password"], _check=True)["changed"]
+    assert opens() == ["one", "two", "three"]
+    result = host.module("disk_encryption", devices=[device], absent=["password"])
+    assert result["changed"] and result["removed"] == [f"{device}: password"], result
+    assert slots(result) == {1: "recovery", 2: "tpm2"}
+    assert opens() == ["two", "three"]
+    assert not host.module("disk_encryption", devices=[device], absent=["password"])["changed"]
+
+    refused = host.module("disk_encryption", devices=[device], absent=["recovery"])
+    assert refused["failed"] and "only the key of the TPM would be left (slot 2)" in refused["msg"], refused
+    refused = host.module("disk_encryption", devices=[device], absent=["recovery", "tpm2"])
+    assert refused["failed"] and "no key would be left" in refused["msg"]
+    assert slots(host.module("disk_encryption", devices=[device])) == {1: "recovery", 2: "tpm2"}
+
+
+def test_no_device_is_changed_if_one_must_not_be(host, device, tmp_path):
+    other = tmp_path / "other"
+    with other.open("wb") as stream:
+        stream.truncate(32 * 1024 ** 2)
+    host.check("cryptsetup", "luksFormat", "--batch-mode", "--type", "luks2", *FAST, str(other), str(tmp_path / "one"))
+    result = host.module("disk_encryption", devices=[device, str(other)], absent=["password"])
+    assert result["failed"] and f"{other}: keys of the kinds password are not removed" in result["msg"]
+    assert slots(host.module("disk_encryption", devices=[device]))[0] == "password"
+
+
+def test_no_luks(host, tmp_path):
+    (tmp_path / "plain").write_bytes(b"\0" * 4096)
+    result = host.module("disk_encryption", devices=[str(tmp_path / "plain")])
+    assert result["failed"] and "is no LUKS2 device" in result["msg"]
