@@ -16,15 +16,19 @@ number=
 end() {
     status=$?
     trap - EXIT
+    trap '' HUP INT TERM
     [ -z "$number" ] || tukit abort "$number" >/dev/null 2>&1
     exit "$status"
 }
 trap end EXIT
-trap 'exit 129' HUP INT TERM
-
+lost=
+# until the number is known, a lost terminal must end neither this script nor what tukit runs: the snapshot would stay
+trap 'lost=1' HUP INT TERM
 # on top of what is pending
-number=$(tukit --continue open | sed -n 's/^ID: //p')
+number=$(setsid --wait sh -c "tukit --continue open | sed -n 's/^ID: //p'")
+trap 'exit 129' HUP INT TERM
 [ -n "$number" ] || exit 1
+[ -z "$lost" ] || exit 129
 # shellcheck disable=SC2086
 tukit call "$number" zypper --non-interactive --ignore-unknown install --no-recommends $required "$@"
 status=$?
