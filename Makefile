@@ -7,7 +7,7 @@ DIST ?= dist
 # `make test` runs each scenario on one engine, `make test-full` on both; bootstrap needs tukit
 SCENARIOS_tukit ?= trial hardware bootstrap
 SCENARIOS_snapper ?= default transaction activation
-SCENARIOS_both := default transaction activation trial hardware health_check update
+SCENARIOS_both := default transaction activation trial hardware hardware_removed health_check update
 FAULTS ?= --cuts 1 --faults controller-killed
 RECOVERY ?= --cuts 0 --faults kernel-panic
 PYTHON := $(CACHE)/venv/bin/python

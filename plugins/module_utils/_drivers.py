@@ -23,7 +23,7 @@ from ansible_collections.microos.transactional.plugins.module_utils._errors impo
 from ansible_collections.microos.transactional.plugins.module_utils._files import read, read_link, write
 from ansible_collections.microos.transactional.plugins.module_utils._tools import command
 
-CONFIG = "/etc/modprobe.d/50-ansible-drivers.conf"
+CONFIG = "/etc/modprobe.d/50-ansible-{}.conf"
 MODULES = "/usr/lib/modules"
 NAME = re.compile(r"[A-Za-z0-9_-]+\Z")
 OPTION = re.compile(r"[A-Za-z0-9_.]+(=[^\s#\\]*)?\Z")
@@ -34,6 +34,7 @@ SHOWN = 5  # symbols in an error
 class Request(t.NamedTuple):
     """Modules that have to fit, those that are not loaded by themselves, and options: ``{"name": "a=1 b=2"}``."""
 
+    name: str  # of the file that says how they are loaded
     modules: t.Sequence[str]
     blacklist: t.Sequence[str]
     options: t.Mapping[str, str]
@@ -58,6 +59,9 @@ class Kernel(t.NamedTuple):
 
 
 def validate(request: Request) -> None:
+    if not NAME.match(request.name):
+        raise TransactionalError(f"'{request.name}' cannot be part of a file's name: only letters, digits, _ and - are "
+                                 "possible")
     for name in [*request.modules, *request.blacklist, *request.options]:
         if not NAME.match(name):
             raise TransactionalError(f"'{name}' cannot be the name of a kernel module")
@@ -197,13 +201,14 @@ def ensure(request: Request, check_mode: bool) -> dict[str, t.Any]:
     if _resident.inside() is None:
         raise TransactionalError("drivers belong to a snapshot: run this inside of a transaction, as the role "
                                  "microos.transactional.drivers does")
-    before, after = read(CONFIG), config_text(request)
+    path = CONFIG.format(request.name)
+    before, after = read(path), config_text(request)
     kernel, proved, wrong = prove(request.modules)
     # in check mode their packages are not installed yet
     if wrong and not check_mode:
         raise TransactionalError(f"{'; '.join(wrong)}. Install the packages that were built for this kernel, or keep "
                                  "the kernel that they were built for", kernel=kernel, drivers=proved)
     if before != after and not check_mode:
-        write(CONFIG, after, 0o644)
+        write(path, after, 0o644)
     return {"changed": before != after, "kernel": kernel, "drivers": proved, "unproved": wrong,
-            "diff": {"before": before, "after": after, "before_header": CONFIG, "after_header": CONFIG}}
+            "diff": {"before": before, "after": after, "before_header": path, "after_header": path}}

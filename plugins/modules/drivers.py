@@ -18,9 +18,13 @@ description:
   - A module fits if its C(vermagic) is that of the kernel's own modules. If it was built for another kernel, as with
     the weak updates of kernel module packages, all symbols that it uses have to have the version that the kernel's
     C(symvers.gz) tells.
-  - Also writes C(/etc/modprobe.d/50-ansible-drivers.conf), as a whole. Another task with other options replaces it.
+  - Also writes a file in C(/etc/modprobe.d), as a whole. Another task with the same O(name) replaces it.
   - The kernel is the one that C(/boot/vmlinuz) leads to, else the newest one that has modules. Tried with kmod 34.
 options:
+  name:
+    description: What the file is for, C(/etc/modprobe.d/50-ansible-NAME.conf).
+    type: str
+    default: drivers
   modules:
     description: Kernel modules that have to be there and to fit, by their names. Those that are built in do.
     type: list
@@ -102,11 +106,12 @@ from ansible_collections.microos.transactional.plugins.module_utils._drivers imp
 def main():
     names = {"type": "list", "elements": "str", "default": []}
     module = AnsibleModule(
-        argument_spec={"modules": names, "blacklist": names, "options": {"type": "dict", "default": {}}},
+        argument_spec={"name": {"type": "str", "default": "drivers"}, "modules": names, "blacklist": names,
+                       "options": {"type": "dict", "default": {}}},
         supports_check_mode=True,
     )
     options = {name: str(text) for name, text in module.params["options"].items()}
-    wanted = Request(module.params["modules"], module.params["blacklist"], options)
+    wanted = Request(module.params["name"], module.params["modules"], module.params["blacklist"], options)
 
     def work(_host):
         validate(wanted)

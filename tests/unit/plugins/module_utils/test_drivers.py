@@ -59,5 +59,6 @@ def test_newest():
 
 
 def test_config():
-    assert config_text(Request(["a"], [], {})) == ""
-    assert config_text(Request([], ["b"], {"c": " d=1  e "})) == "# Written by Ansible\nblacklist b\noptions c d=1 e\n"
+    assert config_text(Request("drivers", ["a"], [], {})) == ""
+    request = Request("drivers", [], ["b"], {"c": " d=1  e "})
+    assert config_text(request) == "# Written by Ansible\nblacklist b\noptions c d=1 e\n"

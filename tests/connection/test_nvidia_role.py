@@ -1,0 +1,131 @@
+# Copyright: (c) 2026, the microos.transactional contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The role nvidia, on packages of the real names. Their driver is one of the guest's kernel, as no card can be had."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HOME = Path("/opt/nvidia")
+SPEC = """
+Name: {name}
+Version: {version}
+Release: 1
+Summary: Stand-in
+License: GPL-3.0-or-later
+AutoReqProv: no
+{tags}
+%description
+Stand-in
+%install
+{install}
+{post}
+%files
+{files}
+"""
+KMP = "nvidia-open-driver-G06-signed-kmp"
+OTHER = "nvidia-driver-G06-kmp"
+UTILS = "nvidia-compute-utils-G06"
+CHECKS = "etc/microos-transactional/health/required.d"
+CONFIG = "etc/modprobe.d/50-ansible-nvidia.conf"
+UNIT = "etc/systemd/system/microos-nvidia-cdi.service"
+WANTED = "etc/systemd/system/multi-user.target.wants/microos-nvidia-cdi.service"
+
+
+def spec(name, version, files, install="", tags="", post=""):
+    install = install or f"install -D -m 755 /bin/true %{{buildroot}}{files}"
+    return SPEC.format(name=name, version=version, tags=tags, install=install, post=post, files=files)
+
+
+def driver(name, version, source):
+    kernel = "$(ls /usr/lib/modules | sort -V | head -n 1)"
+    return spec(f"{name}-default", f"{version}_k6.12.1", "/usr/lib/modules/*/updates/nvidia.ko.xz",
+                f"install -D -m 644 {source} %{{buildroot}}/usr/lib/modules/{kernel}/updates/nvidia.ko.xz",
+                f"Provides: {name} = {version}\nProvides: nvidia-driver\nConflicts: nvidia-driver",
+                f"%post\ndepmod {kernel}\n%postun\ndepmod {kernel}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def packages():
+    """A repository with two versions of the driver, the newer one for another kernel, and three of the user space."""
+    def shell(script):
+        done = subprocess.run(["sh", "-euc", script], cwd=HOME, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    fits = next(Path("/usr/lib/modules").glob("*/kernel/drivers/net/dummy.ko.xz"))
+    HOME.mkdir()
+    shell("rpm2cpio /opt/testbed/repos/main/noarch/testbed-driver-misfit-*.rpm | cpio --quiet -id './usr/lib/*'")
+    misfit = next(HOME.glob("usr/lib/modules/*/updates/*"))
+    for number, text in enumerate([
+            driver(KMP, "580.95.05", fits), driver(OTHER, "580.95.05", fits), driver(KMP, "590.1", misfit),
+            *(spec(UTILS, version, "/usr/bin/nvidia-smi") for version in ("570.1", "580.95.05", "590.1")),
+            spec("nvidia-container-toolkit", "1.18", "/usr/bin/nvidia-ctk")]):
+        (HOME / f"{number}.spec").write_text(text)
+    shell("rpmbuild -bb --quiet --nodeps --define '_rpmdir repo' --define '_topdir /run/rpmbuild' "
+          "--define '_build_id_links none' --define 'debug_package %{nil}' *.spec; createrepo_c --quiet repo")
+    Path("/etc/zypp/repos.d/nvidia.repo").write_text(
+        f"[nvidia]\nenabled=1\nautorefresh=0\ngpgcheck=0\nbaseurl=dir://{HOME}/repo\n")
+    yield
+    shutil.rmtree(HOME)
+    shutil.rmtree("/run/rpmbuild")
+
+
+def play(**variables):
+    return {"hosts": "root", "gather_facts": False, "become": True, "tasks": [
+        {"ansible.builtin.include_role": {"name": "microos.transactional.nvidia"}, "vars": variables}]}
+
+
+def installed(root):
+    out = subprocess.run(["rpm", "--root", root, "-qa", "--queryformat", "%{NAME} %{VERSION}\n", "nvidia*"],
+                         capture_output=True, text=True, check=True).stdout
+    return dict(line.split() for line in out.splitlines())
+
+
+def test_driver_and_user_space_of_one_version(controller, host):
+    variables = {"nvidia_container_toolkit": True, "nvidia_options": {"nvidia": "numdummies=2"}}
+    wanted = play(nvidia_version="580.95.05", **variables)
+    controller.check([wanted], arguments=("--check", "--diff"))
+    assert host.snapshots() == [1]
+    controller.check([wanted])
+    root = host.snapshot()
+    assert installed(root) == {
+        f"{KMP}-default": "580.95.05_k6.12.1", UTILS: "580.95.05", "nvidia-container-toolkit": "1.18"}
+    assert (root / CONFIG).read_text().splitlines()[1:] == ["blacklist nouveau", "options nvidia numdummies=2"]
+    assert (root / WANTED).is_symlink() and (root / UNIT).exists()
+    assert "nvidia-smi" in next((root / CHECKS).glob("nvidia*")).read_text()
+    assert "changed=0" in controller.check([wanted]) and host.snapshots() == [1, 2]
+    # an installed driver stays, and so does its user space, though newer ones are there
+    assert "changed=0" in controller.check([play(**variables)])
+
+
+def test_the_other_flavour_without_containers_and_removal(controller, host):
+    controller.check([play(nvidia_version="580.95.05", nvidia_container_toolkit=True)])
+    controller.check([play(nvidia_flavour="proprietary", nvidia_health_check=False)])
+    root = host.snapshot()
+    assert f"{OTHER}-default" in installed(root) and f"{KMP}-default" not in installed(root)
+    assert not (root / WANTED).is_symlink() and not (root / UNIT).exists() and not list((root / CHECKS).glob("nvidia*"))
+    controller.check([play(nvidia_state="absent")])
+    root = host.snapshot()
+    assert installed(root) == {} and not (root / CONFIG).exists()
+    assert "changed=0" in controller.check([play(nvidia_state="absent")])
+
+
+def test_a_driver_for_another_kernel_aborts(controller, host):
+    returncode, out = controller.run([play()])  # the newest
+    assert returncode == 2 and "would not load nvidia" in " ".join(out.split())
+    assert host.snapshots() == [1]
+
+
+@pytest.mark.parametrize("variables, said", [
+    ({"nvidia_flavour": "other"}, "value of nvidia_flavour must be one of: open, proprietary"),
+    ({"nvidia_cdi": True}, "nvidia_cdi needs nvidia_container_toolkit"),
+    ({"nvidia_version": "1.2.3"}, "nvidia-open-driver-G06-signed-kmp=1.2.3")])
+def test_what_cannot_be_is_refused(controller, host, variables, said):
+    returncode, out = controller.run([play(**variables)])
+    assert returncode == 2 and said in " ".join(out.split())
+    assert host.snapshots() == [1]
