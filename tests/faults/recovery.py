@@ -38,6 +38,7 @@ COLUMNS = {"fault": 26, "the play said": 19, "runs": 5, "trial": 10, "reason": 5
 PHASES = ("arm", "shutdown", "boot", "trial", "confirm")
 SETTLE_SECONDS = 900  # for the host to decide
 POLL_SECONDS = 2
+RESTARTS = b"reboot: Restarting system"  # the kernel's last words
 # seconds of a trial: nobody can confirm it, somebody could but does not, somebody will
 CUT_OFF, LEFT, REACHED = 60, 180, 300
 PREPARE = """
@@ -334,11 +335,12 @@ def measure(subject: Subject, start: dict) -> dict[str, float]:
     trial = Trial(subject, "undisturbed", start)
     play = trial.play(gated=True, seconds=REACHED)
     play.wait_for("Reboot")
+    restarts = subject.vm.log.read_bytes().count(RESTARTS)
     begin = time.monotonic()
     while (trial.look() or {"record": {"state": "armed"}})["record"]["state"] == "none":
         time.sleep(0.2)
     armed = time.monotonic()
-    while trial.look():
+    while subject.vm.log.read_bytes().count(RESTARTS) == restarts:  # an ssh would wait for the next boot
         time.sleep(0.2)
     down = time.monotonic()
     play.wait_for("Wait", SETTLE_SECONDS)
