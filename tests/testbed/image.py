@@ -41,8 +41,10 @@ ESP_MIB = 1024
 # What is no part of a snapshot
 SUBVOLUMES = ("var", "root", "home", "opt", "srv", "usr/local", "boot/writable")
 EARLY = ("var", "root")
-# The mitigations of the processor's faults take a sixth of the emulator's time
-CMDLINE = "rw console=ttyS0 8250.nr_uarts=2 quiet panic=5 systemd.show_status=1 mitigations=off"
+# The mitigations of the processor's faults take a sixth of the emulator's time. Where three VMs share two processors, a
+# disk may be found later than systemd waits for it by default
+CMDLINE = ("rw console=ttyS0 8250.nr_uarts=2 quiet panic=5 systemd.show_status=1 mitigations=off "
+           "systemd.default_device_timeout_sec=300")
 SNAPSHOT_INFO = """\
 <?xml version="1.0"?>
 <snapshot>

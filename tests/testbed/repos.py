@@ -142,7 +142,7 @@ def write_specs(packages: dict, specs: Path) -> None:
 
 
 def spec(name: str, version: str, repo: str, package: dict) -> str:
-    relations = ("provides", "requires", "recommends", "conflicts")
+    relations = ("provides", "requires", "recommends", "supplements", "conflicts")
     tags = [f"{tag.capitalize()}: {item}" for tag in relations for item in package.get(tag, [])]
     tags += [f"Vendor: {vendor}" for vendor in [package.get("vendors", {}).get(repo)] if vendor]
     scriptlets = [f"%{tag}\n{package[tag]}\n" for tag in ("pre", "post", "posttrans") if tag in package]

@@ -28,6 +28,7 @@ LOCK = "/run/zypp.pid"
 REBOOT_NEEDED = 102
 # zypper itself was updated; what was asked for besides that may still be missing
 AGAIN = 103
+NOT_FOUND = 104
 REPOSITORIES_SKIPPED = 106
 SCRIPTLET_FAILED = 107
 # Done as asked; 106 says that a repository could not be read.
@@ -46,7 +47,7 @@ FAILURES = {
     100: ("patches are needed", "only 'zypper patch-check' answers so; report this as a bug of the collection"),
     101: ("security patches are needed",
           "only 'zypper patch-check' answers so; report this as a bug of the collection"),
-    104: ("a name was not found", "check the name and the enabled repositories ('zypper repos')"),
+    NOT_FOUND: ("a name was not found", "check the name and the enabled repositories ('zypper repos')"),
     105: ("it was ended by a signal", "find out who ended it and try again"),
     SCRIPTLET_FAILED: ("a scriptlet of a package failed", "the package needs to be fixed; see its messages above"),
 }
@@ -204,6 +205,11 @@ def parse(stdout: str) -> Answer:
             sizes = [int(element.get(name, "0")) for name in ("download-size", "space-usage-diff")]
             committing = True
     return Answer(changes, [(kind, text) for kind, text in messages if text], need_reboot, *sizes)
+
+
+def names(stdout: str) -> list[str]:
+    """Of the packages in the XML of a search, each once."""
+    return list(dict.fromkeys(element.get("name", "") for element in _elements(stdout) if element.tag == "solvable"))
 
 
 def merge(first: Answer, second: Answer) -> Answer:
