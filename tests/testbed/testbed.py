@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import image
+import microos
 import vm
 
 
@@ -23,8 +24,11 @@ def parse() -> argparse.Namespace:
         return sub
 
     command("build", "build and boot a guest for the cache, if it is not there", engine=True, vm_name=False)
-    command("start", "start a VM from the booted state", engine=True).add_argument(
-        "--hardware", action="store_true", help="with more devices: a TPM, an NVMe disk, network cards, a serial port")
+    kind = command("start", "start a VM from the booted state", engine=True).add_mutually_exclusive_group()
+    kind.add_argument("--hardware", action="store_true",
+                      help="with more devices: a TPM, an NVMe disk, network cards, a serial port")
+    kind.add_argument("--image", help="a real MicroOS image, from its first boot on: a path, a URL, or a name on "
+                      "openSUSE's server. It has the engine that it has")
     command("wait", "wait until it has booted").add_argument("--timeout", type=float, default=vm.BOOT_TIMEOUT)
     command("ssh", "run a command or log in").add_argument("argv", nargs=argparse.REMAINDER, metavar="CMD")
     command("inventory", "print an inventory for Ansible", vm_name=False).add_argument(
@@ -49,6 +53,8 @@ def main() -> int:
     match options.command:
         case "build":
             print(vm.booted(options.engine))
+        case "start" if options.image is not None:
+            vm.start_image(options.name, microos.image_disk(options.image))
         case "start":
             vm.start(options.name, options.engine, options.hardware)
         case "wait":
