@@ -11,6 +11,8 @@ SCENARIOS_both := default transaction activation trial hardware hardware_removed
 FAULTS ?= --cuts 1 --faults controller-killed
 RECOVERY ?= --cuts 0 --faults kernel-panic
 PYTHON := $(CACHE)/venv/bin/python
+# plays run elsewhere; what is no file is a name or a URL
+absolute = $(if $(wildcard $1),$(abspath $1),$1)
 COLLECTION := $(CACHE)/collections/ansible_collections/microos/transactional
 
 export PATH := $(CACHE)/venv/bin:$(PATH)
@@ -27,7 +29,7 @@ export GIT_CONFIG_VALUE_0 := *
 .PHONY: help deps build lint sanity unit host inside testbed molecule faults recovery test test-full demo demo-shell clean
 
 help: ## show this
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: deps ## see it work: a VM is built and booted, a package installed, rolled back
 	$(PYTHON) tests/demo/demo.py
@@ -82,6 +84,11 @@ molecule-%: deps
 	set -e; for scenario in $(or $(SCENARIOS),$(SCENARIOS_$*)); do \
 	MOLECULE_EPHEMERAL_DIRECTORY=$(TESTBED_STATE).molecule-$*-$$scenario \
 	molecule test --no-command-borders --scenario-name $$scenario; done
+molecule-microos: export TESTBED_ENGINE = tukit
+molecule-microos: SCENARIOS = microos
+molecule-microos: export TESTBED_IMAGE := $(call absolute,$(TESTBED_IMAGE))
+molecule-microos: export TESTBED_IMAGE_KEY := $(call absolute,$(TESTBED_IMAGE_KEY))
+molecule-microos: deps ## the scenario on a real MicroOS image, TESTBED_IMAGE (not part of make test)
 
 faults: faults-tukit faults-snapper ## a play on a VM is disturbed: power cuts, killed processes, a full disk
 faults-%: deps
