@@ -317,17 +317,16 @@ def test_killed_in_the_middle(serve, server, content, cache, signer):
             held.wait(20)
             return bytes(self)[key]
     server.files[f"{FOLDER}/{NAME}"] = Slow(data)
-    process = subprocess.Popen([sys.executable, TESTBED, "start", "vm", "--image", url], stderr=subprocess.PIPE,
-                               text=True, env=dict(os.environ, TESTBED_CACHE=str(image.CACHE), NO_PROXY="127.0.0.1",
-                                                   TESTBED_IMAGE_FINGERPRINT=signer))
+    env = dict(os.environ, TESTBED_CACHE=str(image.CACHE), TESTBED_IMAGE_FINGERPRINT=signer)
+    process = subprocess.Popen([sys.executable, TESTBED, "start", "vm", "--image", url], env=env)
     try:
         deadline = time.monotonic() + 20
         while not list(cache.glob("*.part")):
-            assert time.monotonic() < deadline and process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.05)
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
         held.set()
     assert not list(cache.glob("*.qcow2"))
     server.files[f"{FOLDER}/{NAME}"] = data

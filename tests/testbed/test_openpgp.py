@@ -11,7 +11,7 @@ import subprocess
 import openpgp
 import pytest
 
-PAST = "20200101T000000"
+PAST, LATER = "20200101T000000", "20200601T000000"  # by then a key of the past is there for sure
 
 
 @pytest.fixture(scope="module")
@@ -89,14 +89,14 @@ def test_no_key(check, gpg):
 
 
 def test_an_expired_key(check, gpg):
-    check(gpg.sign("expired", check.file, when="20200601T000000"), pinned=["expired"], said="key that has expired")
+    check(gpg.sign("expired", check.file, when=LATER), pinned=["expired"], said="key that has expired")
 
 
 def test_an_extended_key(check, gpg):
     """The same key, known as it was and as it is."""
     gpg.key("extended", "1y", when=PAST)
     fingerprint, before = gpg.fingerprints("extended")[0], gpg.export("extended")
-    signature = gpg.sign("extended", check.file, when="20200601T000000")
+    signature = gpg.sign("extended", check.file, when=LATER)
     check(signature, before, [fingerprint], said="its owner may have extended it")
     gpg.run("--quick-set-expire", fingerprint, "never")
     assert check(signature, gpg.export("extended"), [fingerprint]).fingerprint == fingerprint
@@ -129,7 +129,7 @@ def test_no_signature(check):
 @pytest.mark.parametrize("added", ["one", "other", "expired"])
 @pytest.mark.parametrize("first", [True, False])
 def test_a_signature_too_many(check, gpg, added, first):
-    pair = [gpg.sign("one", check.file), gpg.sign(added, check.file, when=PAST if added == "expired" else None)]
+    pair = [gpg.sign("one", check.file), gpg.sign(added, check.file, when=LATER if added == "expired" else None)]
     parts = pair if first else pair[::-1]
     check(b"".join(parts), said="exactly one detached signature, and is 2")
     binary = [subprocess.run(["gpg", "--dearmor"], input=part, capture_output=True, check=True).stdout
