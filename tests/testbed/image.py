@@ -34,7 +34,9 @@ PACKAGES = (
     "attr acl curl kexec-tools "
     # LUKS, and keys of it in a TPM
     "cryptsetup-bin systemd-cryptsetup libtss2-esys-3.0.2-0t64 libtss2-mu-4.0.1-0t64 libtss2-rc0t64 "
-    "libtss2-tcti-device0t64"
+    "libtss2-tcti-device0t64 "
+    # What sets up SELinux; there is no policy
+    "policycoreutils policycoreutils-python-utils"
 ).split()
 ROOT_SIZE = "8G"
 ESP_MIB = 1024

@@ -26,7 +26,7 @@ MACHINE = ["-nodefaults", "-no-user-config", "-display", "none", "-m", "2048"]  
 HARDWARE = ["-device", "e1000e,romfile=", "-device", "rtl8139,romfile=", "-device", "pcie-root-port,id=plug",
             "-tpmdev", "emulator,id=tpm,chardev=tpm", "-device", "tpm-crb,tpmdev=tpm", "-serial", "file:serial1.log"]
 BOOTED = "booted"
-BOOT_TIMEOUT = 300
+BOOT_TIMEOUT = 600  # a minute on a quiet machine, five where three VMs share two slow processors
 # A whole MicroOS, with its first boot; without KVM
 IMAGE_TIMEOUT = 1800
 
