@@ -46,6 +46,7 @@ class Found(t.NamedTuple):
     path: str
     vermagic: str
     symbols: t.Mapping[str, int]  # that it uses, and their versions
+    version: str = ""  # its own, if it tells
 
 
 class Kernel(t.NamedTuple):
@@ -165,11 +166,12 @@ def look_at_module(name: str, version: str) -> Found | None:
     fields = parse_modinfo(said.stdout)
     path = fields.get("filename", BUILTIN)
     used = command.run(["modprobe", "--dump-modversions", path]).stdout if path != BUILTIN else ""
-    return Found(path, fields.get("vermagic", ""), parse_versions(used))
+    return Found(path, fields.get("vermagic", ""), parse_versions(used), fields.get("version", ""))
 
 
 def _package(path: str) -> str:
-    said = command.run(["rpm", "--query", "--file", path])
+    # weak updates are links that no package has
+    said = command.run(["rpm", "--query", "--file", os.path.realpath(path)])
     return said.stdout.strip() if said.rc == 0 else "no package"
 
 
@@ -192,7 +194,8 @@ def prove(names: t.Iterable[str]) -> tuple[str, list[dict], list[str]]:
         package = "" if found.path == BUILTIN else _package(found.path)
         if reason:
             wrong.append(f"kernel {kernel.version} would not load {name} ({found.path} of {package}): {reason}")
-        proved.append({"name": name, "path": found.path, "package": package, "vermagic": found.vermagic})
+        proved.append({"name": name, "path": found.path, "package": package, "vermagic": found.vermagic,
+                       "version": found.version})
     return kernel.version, proved, wrong
 
 

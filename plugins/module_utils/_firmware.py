@@ -22,11 +22,14 @@ from ansible_collections.microos.transactional.plugins.module_utils._errors impo
 from ansible_collections.microos.transactional.plugins.module_utils._files import read
 from ansible_collections.microos.transactional.plugins.module_utils._tools import command, zypper
 
-MODALIASES = ("/sys/bus/*/devices/*/modalias", "/sys/devices/system/cpu/modalias")
+MODALIASES = ("/sys/bus/*/devices/*/modalias", "/sys/class/*/*/modalias", "/sys/devices/system/cpu/modalias")
 DIRECTORIES = ("/lib/firmware", "/lib/firmware/updates")
 # Linux, and how Debian's kernel says it. ENOENT; others are no want of a file
 ABSENT = re.compile(r"Direct firmware load for (\S+) failed with error -2$"
                     r"|firmware: failed to load (\S+) \(-2\)$", re.MULTILINE)
+# Files may be compressed, and not all packages leave that out of what they provide
+COMPRESSED = ("", ".xz", ".zst")
+WILDCARD = re.compile(r"[*?[]")
 # What a shell, or zypper's own pattern matching, would take as more than a name
 FILE = re.compile(r"[A-Za-z0-9_.+,:@/=-]+\Z")
 # In the line of the headline if it is the only one
@@ -50,9 +53,10 @@ def parse_supplements(messages: t.Iterable[str]) -> dict[str, list[str]]:
 
 def matching(patterns: t.Iterable[str], modaliases: t.Iterable[str]) -> list[str]:
     """The modaliases that a package is for."""
-    patterns = list(patterns)
+    # packages have thousands of patterns: most differ in what comes first, and that is cheap to see
+    split = [(WILDCARD.split(pattern, 1)[0], pattern) for pattern in patterns]
     return [modalias for modalias in modaliases
-            if any(fnmatch.fnmatchcase(modalias, pattern) for pattern in patterns)]
+            if any(modalias.startswith(first) and fnmatch.fnmatchcase(modalias, pattern) for first, pattern in split)]
 
 
 def asked_for(log: str) -> list[str]:
@@ -68,7 +72,8 @@ def wanted_names(names: t.Iterable[str], patterns: t.Sequence[str]) -> list[str]
 
 
 def _modaliases() -> list[str]:
-    return sorted({read(path).strip() for pattern in MODALIASES for path in glob.glob(pattern)} - {""})
+    """A device of the ACPI may have one in each of two lines."""
+    return sorted({line for pattern in MODALIASES for path in glob.glob(pattern) for line in read(path).split()})
 
 
 def _log() -> str:
@@ -100,8 +105,9 @@ def _supplements(patterns: t.Sequence[str]) -> dict[str, list[str]]:
     return parse_supplements(zypper.parse(_ask("info", "--supplements", *names)).text("info")) if names else {}
 
 
-def _provider(file: str) -> list[str]:
-    return zypper.names(_ask("search", "--provides", "--match-exact", f"firmware({file})", empty=[zypper.NOT_FOUND]))
+def _providers(file: str) -> list[str]:
+    wanted = [f"firmware({file}{suffix})" for suffix in COMPRESSED]
+    return zypper.names(_ask("search", "--provides", "--match-exact", *wanted, empty=[zypper.NOT_FOUND]))
 
 
 def look(patterns: t.Sequence[str]) -> dict[str, t.Any]:
@@ -114,9 +120,10 @@ def look(patterns: t.Sequence[str]) -> dict[str, t.Any]:
             found[name] = {"name": name, "modaliases": devices, "files": []}
     missing = []
     for file in _absent(asked_for(_log())):
-        providers = _provider(file)
+        providers = _providers(file)
         if not providers:
             missing.append(file)
-        for name in providers[:1]:
-            found.setdefault(name, {"name": name, "modaliases": [], "files": []})["files"].append(file)
+            continue
+        name = next((name for name in providers if name in found), providers[0])
+        found.setdefault(name, {"name": name, "modaliases": [], "files": []})["files"].append(file)
     return {"changed": False, "packages": [found[name] for name in sorted(found)], "missing": missing}

@@ -90,6 +90,9 @@ drivers:
     vermagic:
       description: What it was built for.
       type: str
+    version:
+      description: Its own version, empty if it does not tell.
+      type: str
 unproved:
   description: What would be an error outside of check mode.
   type: list

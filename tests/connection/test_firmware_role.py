@@ -23,7 +23,16 @@ BuildArch: noarch
 {tags}
 %description
 Firmware
+%install
+mkdir -p %{{buildroot}}/usr
+{install}
 %files
+{files}
+"""
+# What is there of a kernel's log
+LOG = """\
+x 1: Direct firmware load for vendor/asked-for.bin failed with error -2
+x 1: Direct firmware load for vendor/nowhere.bin failed with error -2
 """
 
 
@@ -33,9 +42,18 @@ def packages():
     modalias = Path("/sys/devices/system/cpu/modalias").read_text().strip()
     encoded = "".join(char if char.isalnum() else f"%%{ord(char):02X}" for char in modalias[:24])
     HOME.mkdir()
-    for name, pattern in {"here": f"{encoded}*", "elsewhere": "acpi:NOWHERE:*", "listed": ""}.items():
-        tags = f"Supplements: modalias({pattern})" if pattern else ""
-        (HOME / f"{name}.spec").write_text(SPEC.format(name=name, tags=tags))
+    (HOME / "kernel.log").write_text(LOG)
+    for name, tags, path, content in (
+            ("here", f"Supplements: modalias({encoded}*)", "", ""),
+            ("elsewhere", "Supplements: modalias(acpi:NOWHERE:*)", "", ""),
+            ("listed", "", "", ""),
+            ("asked", "Provides: firmware(vendor/asked-for.bin.xz)", "/usr/lib/firmware/vendor/asked-for.bin.xz", "."),
+            # the log of this machine's kernel is not for tests to write to
+            ("log", "", "/usr/bin/journalctl", f"#!/bin/sh\nexec cat {HOME}/kernel.log\n")):
+        (HOME / name).write_text(content)
+        (HOME / f"{name}.spec").write_text(SPEC.format(
+            name=name, tags=tags, files=path,
+            install=f"install -D -m 755 {HOME}/{name} %{{buildroot}}{path}" if path else ""))
     subprocess.run("rpmbuild -bb --quiet --define '_rpmdir repo' --define '_topdir /run/rpmbuild' *.spec && "
                    "createrepo_c --quiet repo", shell=True, cwd=HOME, check=True)
     Path("/etc/zypp/repos.d/firmware.repo").write_text(
@@ -65,6 +83,16 @@ def test_what_the_hardware_needs_and_what_is_listed(controller, host):
     assert "changed=0" in controller.check([wanted]) and host.snapshots() == [1, 2]
     controller.check([play(firmware_state="absent", firmware_packages=["kernel-firmware-listed"])])
     assert installed(host.snapshot()) == {"kernel-firmware-here"}
+
+
+def test_what_the_kernel_asked_for(controller, host):
+    controller.check([play(firmware_detect=False, firmware_packages=["kernel-firmware-log"])])
+    returncode, out = controller.run([play(firmware_missing="fail")])
+    assert returncode == 2 and "the kernel did not find vendor/nowhere.bin, and no package" in " ".join(out.split())
+    assert host.snapshots() == [1, 2]
+    assert "vendor/nowhere.bin" in controller.check([play()])
+    assert "kernel-firmware-asked" in installed(host.snapshot())
+    assert "changed=0" in controller.check([play()]) and host.snapshots() == [1, 2, 3]
 
 
 def test_nothing_is_looked_for(controller, host):

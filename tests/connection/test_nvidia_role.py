@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import subprocess
 from pathlib import Path
@@ -30,8 +31,10 @@ Stand-in
 {files}
 """
 KMP = "nvidia-open-driver-G06-signed-kmp"
+CUDA = "nvidia-open-driver-G06-signed-cuda-kmp"
 OTHER = "nvidia-driver-G06-kmp"
 UTILS = "nvidia-compute-utils-G06"
+KERNEL = "$(ls /usr/lib/modules | sort -V | tail -n 1)"
 CHECKS = "etc/microos-transactional/health/required.d"
 CONFIG = "etc/modprobe.d/50-ansible-nvidia.conf"
 UNIT = "etc/systemd/system/microos-nvidia-cdi.service"
@@ -43,27 +46,42 @@ def spec(name, version, files, install="", tags="", post=""):
     return SPEC.format(name=name, version=version, tags=tags, install=install, post=post, files=files)
 
 
-def driver(name, version, source):
-    kernel = "$(ls /usr/lib/modules | sort -V | head -n 1)"
-    return spec(f"{name}-default", f"{version}_k6.12.1", "/usr/lib/modules/*/updates/nvidia.ko.xz",
-                f"install -D -m 644 {source} %{{buildroot}}/usr/lib/modules/{kernel}/updates/nvidia.ko.xz",
-                f"Provides: {name} = {version}\nProvides: nvidia-driver\nConflicts: nvidia-driver",
-                f"%post\ndepmod {kernel}\n%postun\ndepmod {kernel}")
+def driver(name, version, source, kernel=None):
+    """As SUSE's macros make packages of drivers: those for several kernels may be there side by side."""
+    conflicts = "\n".join(f"Conflicts: {other}-default" for other in (KMP, CUDA, OTHER) if other != name)
+    scriptlets = "" if kernel else f"%post\ndepmod {KERNEL}\n%postun\ndepmod {KERNEL}"
+    path = f"/usr/lib/modules/{kernel or KERNEL}/updates/nvidia.ko.xz"
+    return spec(f"{name}-default", f"{version}_k{kernel or '6.12.1'}", "/usr/lib/modules/*/updates/nvidia.ko.xz",
+                f"install -D -m 644 {source} %{{buildroot}}{path}",
+                f"Provides: {name} = {version}\nProvides: multiversion(kernel)\n{conflicts}", scriptlets)
+
+
+def module_of(version):
+    """A real module of the guest's kernel that tells a version, as that of NVIDIA does."""
+    old = b"description=Dummy netdevice driver which discards all packets sent to it"
+    new = f"version={version}\0description=".encode()
+    data = lzma.open(next(Path("/usr/lib/modules").glob("*/kernel/drivers/net/dummy.ko.xz"))).read()
+    assert data.count(old) == 1
+    path = HOME / f"{version}.ko.xz"
+    path.write_bytes(lzma.compress(data.replace(old, new.ljust(len(old), b"x")), check=lzma.CHECK_CRC32))
+    return path
 
 
 @pytest.fixture(scope="module", autouse=True)
 def packages():
-    """A repository with two versions of the driver, the newer one for another kernel, and three of the user space."""
+    """A repository with drivers, of which the newest does not fit and the oldest is for another kernel, and more."""
     def shell(script):
         done = subprocess.run(["sh", "-euc", script], cwd=HOME, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-    fits = next(Path("/usr/lib/modules").glob("*/kernel/drivers/net/dummy.ko.xz"))
     HOME.mkdir()
     shell("rpm2cpio /opt/testbed/repos/main/noarch/testbed-driver-misfit-*.rpm | cpio --quiet -id './usr/lib/*'")
     misfit = next(HOME.glob("usr/lib/modules/*/updates/*"))
     for number, text in enumerate([
-            driver(KMP, "580.95.05", fits), driver(OTHER, "580.95.05", fits), driver(KMP, "590.1", misfit),
+            driver(KMP, "570.1", module_of("570.1"), "0.1_other"), driver(KMP, "590.1", misfit),
+            *(driver(name, version, module_of(version)) for name, version in (
+                (KMP, "580.95.05"), (OTHER, "580.95.05"), (CUDA, "585.1"))),
             *(spec(UTILS, version, "/usr/bin/nvidia-smi") for version in ("570.1", "580.95.05", "590.1")),
+            spec("nvidia-gl-G06", "570.1", "/usr/bin/nvidia-gl"),
             spec("nvidia-container-toolkit", "1.18", "/usr/bin/nvidia-ctk")]):
         (HOME / f"{number}.spec").write_text(text)
     shell("rpmbuild -bb --quiet --nodeps --define '_rpmdir repo' --define '_topdir /run/rpmbuild' "
@@ -80,10 +98,19 @@ def play(**variables):
         {"ansible.builtin.include_role": {"name": "microos.transactional.nvidia"}, "vars": variables}]}
 
 
+def package(name):
+    return {"hosts": "root", "gather_facts": False, "become": True, "tasks": [
+        {"microos.transactional.package": {"name": name}}]}
+
+
 def installed(root):
     out = subprocess.run(["rpm", "--root", root, "-qa", "--queryformat", "%{NAME} %{VERSION}\n", "nvidia*"],
                          capture_output=True, text=True, check=True).stdout
-    return dict(line.split() for line in out.splitlines())
+    found = {}
+    for line in sorted(out.splitlines()):
+        name, version = line.split()
+        found[name] = f"{found[name]} {version}" if name in found else version
+    return found
 
 
 def test_driver_and_user_space_of_one_version(controller, host):
@@ -109,6 +136,8 @@ def test_the_other_flavour_without_containers_and_removal(controller, host):
     root = host.snapshot()
     assert f"{OTHER}-default" in installed(root) and f"{KMP}-default" not in installed(root)
     assert not (root / WANTED).is_symlink() and not (root / UNIT).exists() and not list((root / CHECKS).glob("nvidia*"))
+    controller.check([play(nvidia_state="absent")], arguments=("--check", "--diff"))
+    assert host.snapshots() == [1, 2, 3]
     controller.check([play(nvidia_state="absent")])
     root = host.snapshot()
     assert installed(root) == {} and not (root / CONFIG).exists()
@@ -121,8 +150,26 @@ def test_a_driver_for_another_kernel_aborts(controller, host):
     assert host.snapshots() == [1]
 
 
+def test_the_version_is_that_of_the_kernel_that_is_booted(controller, host):
+    """As after an update of the kernel, where the former one stays with its driver."""
+    controller.check([package(f"{KMP}-default=570.1_k0.1_other")])
+    controller.check([play(nvidia_version="580.95.05", nvidia_health_check=False)])
+    assert installed(host.snapshot()) == {f"{KMP}-default": "570.1_k0.1_other 580.95.05_k6.12.1", UTILS: "580.95.05"}
+    returncode, out = controller.run([play(nvidia_version="570.1")])
+    assert returncode == 2 and "would load nvidia 580.95.05" in " ".join(out.split())
+    assert host.snapshots() == [1, 2, 3]
+
+
+def test_user_space_of_another_version_aborts(controller, host):
+    controller.check([package("nvidia-gl-G06")])
+    returncode, out = controller.run([play(nvidia_version="580.95.05")])
+    assert returncode == 2 and "the driver is 580.95.05, and nvidia-gl-G06=570.1 would not" in " ".join(out.split())
+    assert host.snapshots() == [1, 2]
+
+
 @pytest.mark.parametrize("variables, said", [
-    ({"nvidia_flavour": "other"}, "value of nvidia_flavour must be one of: open, proprietary"),
+    ({"nvidia_flavour": "open_cuda"}, f"{UTILS}=585.1"),  # nobody has it
+    ({"nvidia_flavour": "other"}, "value of nvidia_flavour must be one of: open, open_cuda, proprietary"),
     ({"nvidia_cdi": True}, "nvidia_cdi needs nvidia_container_toolkit"),
     ({"nvidia_version": "1.2.3"}, "nvidia-open-driver-G06-signed-kmp=1.2.3")])
 def test_what_cannot_be_is_refused(controller, host, variables, said):

@@ -54,6 +54,8 @@ def test_what_packages_are_for():
     card, cpu = "pci:v000010ECd00008139sv00001AF4sd00001100bc02sc00i00", "cpu:type:x86,ven0002fam0019mod0011:feature:,0"
     assert matching(found["kernel-firmware-network"], [card, cpu]) == [card]
     assert matching(found["ucode-amd"], [card, cpu]) == [cpu]
+    assert matching(["usb:v0BDAp8[0-9]*", "pci:?000010EC*", "ci:*"], ["usb:v0BDAp81", "usb:v0BDApA", card]) == [
+        "usb:v0BDAp81", card]
 
 
 def test_names_of_a_search():
