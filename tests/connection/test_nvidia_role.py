@@ -75,7 +75,7 @@ def packages():
         assert done.returncode == 0, done.stdout + done.stderr
     HOME.mkdir()
     shell("rpm2cpio /opt/testbed/repos/main/noarch/testbed-driver-misfit-*.rpm | cpio --quiet -id './usr/lib/*'")
-    misfit = next(HOME.glob("usr/lib/modules/*/updates/*"))
+    [misfit] = HOME.glob("usr/lib/modules/*/updates/*")
     for number, text in enumerate([
             driver(KMP, "570.1", module_of("570.1"), "0.1_other"), driver(KMP, "590.1", misfit),
             *(driver(name, version, module_of(version)) for name, version in (

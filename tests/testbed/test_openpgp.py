@@ -163,8 +163,8 @@ def test_a_foreign_subkey_below_the_pinned_key(check, gpg, keys):
     """A server can add to a key what its owner never had: the fingerprint of the primary key stays the same."""
     sub = gpg.fingerprints("family")[1]
     parts = list(packets(gpg.export("family", armor=False)))
-    start = [tag for tag, _ in parts].index(14)  # the first subkey
-    forged = gpg.export("one", armor=False) + b"".join(packet for _, packet in parts[start:])
+    start = [tag for tag, _packet in parts].index(14)  # the first subkey
+    forged = gpg.export("one", armor=False) + b"".join(packet for _tag, packet in parts[start:])
     signature = gpg.sign(sub + "!", check.file)
     assert check(signature, gpg.export("family", armor=False), ["family"])
     check(signature, forged, ["one"], said="no usable key made it")
