@@ -18,6 +18,7 @@ MARKER = pathlib.Path("/run/reboot-needed")
 CONFIGURATION = pathlib.Path("/etc/tukit.conf.d/testbed.conf")
 UPDATE_CONFIGURATION = pathlib.Path("/etc/transactional-update.conf")
 REQUESTED, STRATEGY_OFF = pathlib.Path("/run/rebootmgr-requested"), pathlib.Path("/run/rebootmgr-off")
+IN_WINDOW = pathlib.Path("/run/rebootmgr-in-window")
 # A real transactional-update may be on the guest; the stand-in for tukit brings none
 HAS_APPLY = all(shutil.which(name, path="/usr/sbin") for name in ("tukit", "transactional-update"))
 LEAST = "apply" if HAS_APPLY else "soft_reboot"
@@ -86,7 +87,7 @@ reboot)
         echo "A reboot is already scheduled for $when, ignoring new request"
         exit 1
     fi
-    touch {REQUESTED}
+    [ -e {IN_WINDOW} ] || touch {REQUESTED}
     echo "The reboot got scheduled for $when"
     ;;
 *) exit 1 ;;
@@ -96,7 +97,7 @@ esac
     pending.check("mount", "-t", "overlay", "-o", f"lowerdir={tmp_path}:/usr/bin", "overlay", "/usr/bin")
     yield
     pending.check("umount", "--lazy", "/usr/bin")
-    for path in (REQUESTED, STRATEGY_OFF):
+    for path in (REQUESTED, STRATEGY_OFF, IN_WINDOW):
         path.unlink(missing_ok=True)
 
 
@@ -108,6 +109,12 @@ def test_rebootmgr_is_asked_and_not_waited_for(pending, rebootmgr):
     assert result["pending"]
     again = pending.module("reboot", method="rebootmgr")
     assert (again["changed"], again["scheduled_for"]) == (False, "Tue 2026-11-24 03:41:07 UTC")
+
+
+def test_rebootmgr_reboots_at_once(pending, rebootmgr):
+    IN_WINDOW.touch()
+    result = pending.module("reboot", method="rebootmgr")
+    assert (result["changed"], result["scheduled_for"]) == (True, "Tue 2026-11-24 03:41:07 UTC")
 
 
 def test_rebootmgr_refuses(pending, rebootmgr):
