@@ -262,7 +262,11 @@ def activate(engine: Engine, method: str, force: bool, expected: int | None, tri
             result.update(pending=False, elapsed=int(time.monotonic() - start))
         elif way == REBOOTMGR:
             result["changed"] = not rebootmgr.is_requested(rebootmgr.status())
-            result["scheduled_for"] = rebootmgr.parse_time(rebootmgr.request())
+            said = rebootmgr.request()
+            result["scheduled_for"] = rebootmgr.parse_time(said)
+            if rebootmgr.is_disabled(said):
+                result["warnings"] = ["rebootmgr took the request, and will not reboot before its reboots are enabled "
+                                      "again: 'rebootmgrctl set-strategy on'"]
         elif way in (KURED, NOTIFY):
             transactional_update.leave_reboot(way)
         elif way == SOFT_REBOOT and default != host.booted:

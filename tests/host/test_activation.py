@@ -18,7 +18,7 @@ MARKER = pathlib.Path("/run/reboot-needed")
 CONFIGURATION = pathlib.Path("/etc/tukit.conf.d/testbed.conf")
 UPDATE_CONFIGURATION = pathlib.Path("/etc/transactional-update.conf")
 REQUESTED, STRATEGY_OFF = pathlib.Path("/run/rebootmgr-requested"), pathlib.Path("/run/rebootmgr-off")
-IN_WINDOW = pathlib.Path("/run/rebootmgr-in-window")
+IN_WINDOW, DISABLED = pathlib.Path("/run/rebootmgr-in-window"), pathlib.Path("/run/rebootmgr-disabled")
 # A real transactional-update may be on the guest; the stand-in for tukit brings none
 HAS_APPLY = all(shutil.which(name, path="/usr/sbin") for name in ("tukit", "transactional-update"))
 LEAST = "apply" if HAS_APPLY else "soft_reboot"
@@ -76,7 +76,8 @@ case "$1" in
 is-active) ;;
 status)
     if [ -e {REQUESTED} ]; then
-        printf 'Status: Reboot requested, waiting for maintenance window\\nScheduled for: %s\\n' "$when"
+        [ ! -e {DISABLED} ] || disabled=' (reboots temporarily disabled)'
+        printf 'Status: Reboot requested, waiting for maintenance window%s\\nScheduled for: %s\\n' "$disabled" "$when"
     else
         echo 'Status: Reboot not requested'
     fi
@@ -97,7 +98,7 @@ esac
     pending.check("mount", "-t", "overlay", "-o", f"lowerdir={tmp_path}:/usr/bin", "overlay", "/usr/bin")
     yield
     pending.check("umount", "--lazy", "/usr/bin")
-    for path in (REQUESTED, STRATEGY_OFF, IN_WINDOW):
+    for path in (REQUESTED, STRATEGY_OFF, IN_WINDOW, DISABLED):
         path.unlink(missing_ok=True)
 
 
@@ -115,6 +116,12 @@ def test_rebootmgr_reboots_at_once(pending, rebootmgr):
     IN_WINDOW.touch()
     result = pending.module("reboot", method="rebootmgr")
     assert (result["changed"], result["scheduled_for"]) == (True, "Tue 2026-11-24 03:41:07 UTC")
+
+
+def test_rebootmgr_waits_for_somebody(pending, rebootmgr):
+    DISABLED.touch()
+    result = pending.module("reboot", method="rebootmgr")
+    assert result["scheduled_for"] and "set-strategy on" in str(result["warnings"])
 
 
 def test_rebootmgr_refuses(pending, rebootmgr):

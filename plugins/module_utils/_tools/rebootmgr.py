@@ -32,6 +32,11 @@ def is_requested(status: str) -> bool:
     return found is not None and "not requested" not in found.group(1)
 
 
+def is_disabled(status: str) -> bool:
+    """Whether the strategy is "off", which version 3.3 tells here and nowhere else."""
+    return "(reboots temporarily disabled)" in status
+
+
 def status() -> str:
     return command.run(["rebootmgrctl", "status"]).stdout
 
