@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 HOME = Path("/opt/nvidia")
+ZYPP = Path("/etc/zypp/zypp.conf")
 SPEC = """
 Name: {name}
 Version: {version}
@@ -88,7 +89,9 @@ def packages():
           "--define '_build_id_links none' --define 'debug_package %{nil}' *.spec; createrepo_c --quiet repo")
     Path("/etc/zypp/repos.d/nvidia.repo").write_text(
         f"[nvidia]\nenabled=1\nautorefresh=0\ngpgcheck=0\nbaseurl=dir://{HOME}/repo\n")
+    ZYPP.write_text("[main]\nmultiversion = provides:multiversion(kernel)\n")  # as openSUSE has it
     yield
+    ZYPP.unlink()
     shutil.rmtree(HOME)
     shutil.rmtree("/run/rpmbuild")
 
@@ -158,6 +161,8 @@ def test_the_version_is_that_of_the_kernel_that_is_booted(controller, host):
     returncode, out = controller.run([play(nvidia_version="570.1")])
     assert returncode == 2 and "would load nvidia 580.95.05" in " ".join(out.split())
     assert host.snapshots() == [1, 2, 3]
+    controller.check([play(nvidia_state="absent")])
+    assert installed(host.snapshot()) == {}
 
 
 def test_user_space_of_another_version_aborts(controller, host):
