@@ -10,10 +10,13 @@ Note that this module util is PRIVATE to the collection.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 
 ENDING_SECONDS = 5
+# zypper starts these for keys in a directory of its own, and does not wait for their end, which may take them a minute
+AGENT = re.compile(rb"(/usr/bin/)?(gpg-agent|scdaemon)\0(.*\0)?--homedir\0[^\0]*/zypp\.\w+/")
 
 
 def describe(pid: int | None) -> str:
@@ -72,6 +75,30 @@ def inside(subvolume: str) -> list[int]:
             if (root.st_dev, root.st_ino) == (there.st_dev, there.st_ino):
                 found.append(int(name))
     return found
+
+
+def is_agent(cmdline: bytes) -> bool:
+    """Whether a process, by its ``/proc/PID/cmdline``, is for keys that zypper alone has."""
+    return AGENT.match(cmdline) is not None
+
+
+def end_agents(pids: list[int]) -> None:
+    """Ask agents of zypper to end, if nobody else runs that may still need them."""
+    agents = []
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as stream:
+                cmdline = stream.read()
+        except OSError:  # ended meanwhile
+            continue
+        if not is_agent(cmdline):
+            return
+        agents.append(pid)
+    for pid in agents:
+        try:
+            os.kill(pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass
 
 
 def end_inside(subvolume: str) -> list[str]:

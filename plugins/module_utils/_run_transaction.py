@@ -220,6 +220,7 @@ class RunTransaction:
             running = self._running(resident)
             if not running:
                 return
+            _processes.end_agents(running)
             if time.monotonic() > deadline:
                 break
             time.sleep(0.02)

@@ -269,6 +269,14 @@ def test_a_job_that_still_runs_keeps_it_open(host, run):
     assert run("closed")["changed"]
 
 
+def test_an_agent_that_zypper_left_behind_does_not(host, run):
+    run.open()
+    run.enter("echo x >/usr/probe; mkdir -m 700 -p /var/tmp/zypp.abc123/zypp-trusted-kr; "
+              "gpg-agent --homedir /var/tmp/zypp.abc123/zypp-trusted-kr --use-standard-socket --daemon >/dev/null 2>&1")
+    assert "(gpg-agent --homedir /var/tmp/zypp.abc123/" in run.info()["running"][0]
+    assert run("closed")["changed"]
+
+
 def test_writes_that_would_be_hidden_are_refused(host, run):
     run.open()
     run.enter("mkdir -p /home/bob/.ssh /srv/www /var/lib/app; echo x >/home/bob/.ssh/authorized_keys; "

@@ -22,6 +22,15 @@ def test_parse_locks():
     assert _processes.parse_locks(LOCKS, os.makedev(0, 0x17), 46) is None
 
 
+def test_agents_of_zypper():
+    home = b"--homedir\0/var/tmp/zypp.Eeyffx/zypp-trusted-kryxsotC\0"
+    assert _processes.is_agent(b"gpg-agent\0" + home + b"--use-standard-socket\0--daemon\0")
+    assert _processes.is_agent(b"scdaemon\0--multi-server\0" + home)
+    assert not _processes.is_agent(b"gpg-agent\0--homedir\0/root/.gnupg\0--daemon\0")
+    assert not _processes.is_agent(b"sh\0-c\0gpg-agent\0" + home)
+    assert not _processes.is_agent(b"")
+
+
 def test_the_holder_of_a_real_lock_is_found_and_described(tmp_path):
     path = tmp_path / "lock"
     with open(path, "w", encoding="ascii") as stream:
