@@ -53,7 +53,7 @@ class Controller:
         playbook = self._write("play.json", play) if isinstance(play, list) else play
         if (HERE / playbook).exists():
             playbook = HERE / playbook
-        command = [sys.executable, "-B", "-m", "ansible", "playbook", "-i", self._write("hosts.json", self.inventory),
+        command = [sys.executable, "-m", "ansible", "playbook", "-i", self._write("hosts.json", self.inventory),
                    "-e", json.dumps(variables or {}), *arguments, str(playbook)]
         home = self.directory / f"home-{user}"
         home.mkdir(exist_ok=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 HOME = Path("/opt/firmware")
+REPOSITORY = Path("/etc/zypp/repos.d/firmware.repo")
 SPEC = """
 Name: kernel-firmware-{name}
 Version: 1
@@ -56,10 +57,10 @@ def packages():
             install=f"install -D -m 755 {HOME}/{name} %{{buildroot}}{path}" if path else ""))
     subprocess.run("rpmbuild -bb --quiet --define '_rpmdir repo' --define '_topdir /run/rpmbuild' *.spec && "
                    "createrepo_c --quiet repo", shell=True, cwd=HOME, check=True)
-    Path("/etc/zypp/repos.d/firmware.repo").write_text(
-        f"[firmware]\nenabled=1\nautorefresh=0\ngpgcheck=0\nbaseurl=dir://{HOME}/repo\n")
+    REPOSITORY.write_text(f"[firmware]\nenabled=1\nautorefresh=0\ngpgcheck=0\nbaseurl=dir://{HOME}/repo\n")
     subprocess.run(["zypper", "--non-interactive", "refresh", "firmware"], check=True)
     yield
+    REPOSITORY.unlink()
     shutil.rmtree(HOME)
     shutil.rmtree("/run/rpmbuild")
 

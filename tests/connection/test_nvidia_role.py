@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 HOME = Path("/opt/nvidia")
+REPOSITORY = Path("/etc/zypp/repos.d/nvidia.repo")
 ZYPP = Path("/etc/zypp/zypp.conf")
 SPEC = """
 Name: {name}
@@ -87,11 +88,11 @@ def packages():
         (HOME / f"{number}.spec").write_text(text)
     shell("rpmbuild -bb --quiet --nodeps --define '_rpmdir repo' --define '_topdir /run/rpmbuild' "
           "--define '_build_id_links none' --define 'debug_package %{nil}' *.spec; createrepo_c --quiet repo")
-    Path("/etc/zypp/repos.d/nvidia.repo").write_text(
-        f"[nvidia]\nenabled=1\nautorefresh=0\ngpgcheck=0\nbaseurl=dir://{HOME}/repo\n")
+    REPOSITORY.write_text(f"[nvidia]\nenabled=1\nautorefresh=0\ngpgcheck=0\nbaseurl=dir://{HOME}/repo\n")
     ZYPP.write_text("[main]\nmultiversion = provides:multiversion(kernel)\n")  # as openSUSE has it
     yield
     ZYPP.unlink()
+    REPOSITORY.unlink()
     shutil.rmtree(HOME)
     shutil.rmtree("/run/rpmbuild")
 

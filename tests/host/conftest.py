@@ -56,7 +56,7 @@ class Host:
         return done.stdout.strip()
 
     def start_module(self, module, /, _check=False, _prefix=(), **arguments):
-        process = subprocess.Popen([*_prefix, sys.executable, "-B", "-c", RUN_MODULE, MODULES + module], text=True,
+        process = subprocess.Popen([*_prefix, sys.executable, "-c", RUN_MODULE, MODULES + module], text=True,
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         process.stdin.write(json.dumps(dict(arguments, _ansible_check_mode=_check, _ansible_diff=True)))
         process.stdin.close()
