@@ -4,8 +4,8 @@
 SHELL := /bin/bash
 CACHE := $(CURDIR)/.cache
 DIST ?= dist
-# `make test` runs each scenario on one engine, `make test-full` on both; bootstrap needs tukit
-SCENARIOS_tukit ?= trial hardware bootstrap
+# `make test` runs each scenario of a few minutes on one engine, `make test-full` all on both; bootstrap needs tukit
+SCENARIOS_tukit ?= trial bootstrap
 SCENARIOS_snapper ?= default transaction activation
 SCENARIOS_both := default transaction activation trial hardware hardware_removed health_check update
 # roles that use modules alone, which the other tests run on both engines
