@@ -62,8 +62,16 @@ SERVICES = {
     "enable": "systemd-networkd ssh snapper-cleanup.timer",
     "disable": "snapper-boot.timer snapper-timeline.timer",
     "mask": "apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service "
-            "fstrim.timer systemd-firstboot.service systemd-boot-random-seed.service",
+            "fstrim.timer systemd-firstboot.service systemd-boot-random-seed.service "
+            # nothing here needs them, and under emulation each process of a boot costs
+            "dev-hugepages.mount dev-mqueue.mount run-lock.mount sys-kernel-debug.mount sys-kernel-tracing.mount "
+            "sys-fs-fuse-connections.mount sys-kernel-config.mount modprobe@configfs.service modprobe@drm.service "
+            "modprobe@efi_pstore.service modprobe@fuse.service systemd-binfmt.service "
+            "proc-sys-fs-binfmt_misc.automount systemd-udev-load-credentials.service "
+            "systemd-network-generator.service systemd-networkd-persistent-storage.service "
+            "systemd-random-seed.service systemd-pstore.service dracut-shutdown.service getty@tty1.service",
 }
+GENERATORS = "gpt-auto hibernate-resume integritysetup rc-local run ssh system-update sysv tpm2 veritysetup"  # likewise
 
 
 def run(*argv: str | Path, **kwargs) -> subprocess.CompletedProcess:
@@ -230,6 +238,8 @@ def configure(tree: Path, identity: str, public_key: str) -> None:
         rpm --import /opt/testbed/repos/key.asc
         rpm --install --justdb --nodeps /opt/testbed/repos/main/noarch/testbed-base-1.0-1.noarch.rpm
         {"".join(f"systemctl --quiet {verb} {units}; " for verb, units in SERVICES.items())}
+        mkdir -p /etc/systemd/system-generators
+        for name in {GENERATORS}; do ln -s /dev/null "/etc/systemd/system-generators/systemd-$name-generator"; done
         rm -f /boot/initrd*
         for kernel in /usr/lib/modules/*; do
             dracut --quiet --force --kver "${{kernel##*/}}" "/boot/initrd-${{kernel##*/}}"
@@ -263,7 +273,7 @@ def make_root_disk(tree: Path, disk: Path, identity: str) -> None:
     run("mkfs.btrfs", "--quiet", "--uuid", identity, disk)
     top = disk.with_suffix(".mount")
     top.mkdir()
-    run("mount", "-o", "loop,compress=zstd:1", disk, top)  # the loop device goes with the mount
+    run("mount", "-o", "loop", disk, top)  # the loop device goes with the mount
     snapshot = top / "@/.snapshots/1/snapshot"
     for path in ["@", "@/.snapshots"]:
         run("btrfs", "-q", "subvolume", "create", top / path)

@@ -25,6 +25,9 @@ MACHINE = ["-nodefaults", "-no-user-config", "-display", "none", "-m", "2048"]  
 # What roles for hardware find; the guest's kernel has no driver for these network cards
 HARDWARE = ["-device", "e1000e,romfile=", "-device", "rtl8139,romfile=", "-device", "pcie-root-port,id=plug",
             "-tpmdev", "emulator,id=tpm,chardev=tpm", "-device", "tpm-crb,tpmdev=tpm", "-serial", "file:serial1.log"]
+# What the guest flushes leaves QEMU, so that it outlives a power cut; that this machine itself writes it out, and makes
+# all VMs wait, is of no use
+NO_SYNC = "cache.no-flush=on"
 BOOTED = "booted"
 BOOT_TIMEOUT = 600  # a minute on a quiet machine, five where three VMs share two slow processors
 # A whole MicroOS, with its first boot; without KVM
@@ -104,11 +107,11 @@ class VM:
         arguments = ["qemu-system-x86_64", "-name", self.name, *acceleration(), *MACHINE,
                      "-drive", f"if=pflash,format=raw,readonly=on,file={FIRMWARE}",
                      # a firmware variable that was written outlives a power cut
-                     "-drive", "if=pflash,format=qcow2,cache=writethrough,file=vars.qcow2"]
+                     "-drive", f"if=pflash,format=qcow2,cache.writeback=off,{NO_SYNC},file=vars.qcow2"]
         for name in ("root", "esp"):
             if not (self.directory / f"{name}.qcow2").exists():  # a real MicroOS has all on one disk
                 continue
-            arguments += ["-drive", f"if=none,id={name},format=qcow2,discard=unmap,file={name}.qcow2",
+            arguments += ["-drive", f"if=none,id={name},format=qcow2,discard=unmap,{NO_SYNC},file={name}.qcow2",
                           "-device", f"virtio-blk-pci,drive={name},serial={name}"]
         arguments += ["-device", "virtio-rng-pci", "-device", "virtio-net-pci,netdev=net,romfile=",
                       "-device", "i6300esb", "-action", "watchdog=reset",
