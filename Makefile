@@ -7,10 +7,11 @@ DIST ?= dist
 # `make test` runs each scenario of a few minutes on one engine, `make test-full` all on both; bootstrap needs tukit
 SCENARIOS_tukit ?= trial bootstrap
 SCENARIOS_snapper ?= default transaction activation
-SCENARIOS_both := default transaction activation trial hardware hardware_removed health_check update
+SCENARIOS_both := default transaction activation trial hardware health_check update
 # roles that use modules alone, which the other tests run on both engines
-INSIDE_snapper ?= $(patsubst %,--ignore=tests/connection/test_%_role.py,drivers firmware nvidia) \
-	$(patsubst %,--ignore=tests/connection/test_%_roles.py,hardware maintenance)
+MODULES_ONLY := $(patsubst %,tests/connection/test_%.py,drivers_role firmware_role nvidia_role hardware_roles maintenance_roles)
+INSIDE_tukit ?= tests/connection
+INSIDE_snapper ?= $(MODULES_ONLY:%=--ignore=%) tests/connection
 FAULTS ?= --cuts 1 --faults controller-killed
 RECOVERY ?= --cuts 0 --faults kernel-panic
 PYTHON := $(CACHE)/venv/bin/python
@@ -43,8 +44,8 @@ demo-shell: deps ## log in to the demo's VM and play on
 test: deps ## all gates: build lint unit sanity host inside testbed molecule faults recovery
 	@$(PYTHON) tests/gates.py
 
-test-full: deps ## the same, each scenario on both engines, every fault and 50 power cuts: hours
-	@SCENARIOS_tukit="$(SCENARIOS_both) bootstrap" SCENARIOS_snapper="$(SCENARIOS_both)" INSIDE_snapper= \
+test-full: deps ## what takes longer: each scenario on both engines, every fault and 50 power cuts
+	@SCENARIOS_tukit="$(SCENARIOS_both) bootstrap" SCENARIOS_snapper="$(SCENARIOS_both)" INSIDE_snapper="$(MODULES_ONLY)" \
 	FAULTS="--cuts 15 --faults all --again all" RECOVERY="--cuts 10 --faults all" $(PYTHON) tests/gates.py --hours 3 --full
 
 deps: ## install what the other targets need
@@ -79,7 +80,7 @@ testbed: deps ## the test VMs themselves
 
 inside: inside-tukit inside-snapper ## plays inside of transactions, over a real sshd, no VM
 inside-%: deps
-	$(PYTHON) tests/host/run --engine $* $(INSIDE_$*) tests/connection
+	$(PYTHON) tests/host/run --engine $* $(INSIDE_$*)
 
 molecule: molecule-tukit molecule-snapper ## the scenarios on a VM
 molecule-%: export TESTBED_ENGINE = $*

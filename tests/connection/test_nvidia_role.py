@@ -6,95 +6,31 @@
 
 from __future__ import annotations
 
-import lzma
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-HOME = Path("/opt/nvidia")
-REPOSITORY = Path("/etc/zypp/repos.d/nvidia.repo")
-ZYPP = Path("/etc/zypp/zypp.conf")
-SPEC = """
-Name: {name}
-Version: {version}
-Release: 1
-Summary: Stand-in
-License: GPL-3.0-or-later
-AutoReqProv: no
-{tags}
-%description
-Stand-in
-%install
-{install}
-{post}
-%files
-{files}
-"""
+REPOSITORY = Path(__file__).parents[1] / "testbed" / "repos" / "nvidia.py"
 KMP = "nvidia-open-driver-G06-signed-kmp"
-CUDA = "nvidia-open-driver-G06-signed-cuda-kmp"
 OTHER = "nvidia-driver-G06-kmp"
 UTILS = "nvidia-compute-utils-G06"
-KERNEL = "$(ls /usr/lib/modules | sort -V | tail -n 1)"
 CHECKS = "etc/microos-transactional/health/required.d"
 CONFIG = "etc/modprobe.d/50-ansible-nvidia.conf"
 UNIT = "etc/systemd/system/microos-nvidia-cdi.service"
 WANTED = "etc/systemd/system/multi-user.target.wants/microos-nvidia-cdi.service"
 
 
-def spec(name, version, files, install="", tags="", post=""):
-    install = install or f"install -D -m 755 /bin/true %{{buildroot}}{files}"
-    return SPEC.format(name=name, version=version, tags=tags, install=install, post=post, files=files)
-
-
-def driver(name, version, source, kernel=None):
-    """As SUSE's macros make packages of drivers: those for several kernels may be there side by side."""
-    conflicts = "\n".join(f"Conflicts: {other}-default" for other in (KMP, CUDA, OTHER) if other != name)
-    scriptlets = "" if kernel else f"%post\ndepmod {KERNEL}\n%postun\ndepmod {KERNEL}"
-    path = f"/usr/lib/modules/{kernel or KERNEL}/updates/nvidia.ko.xz"
-    return spec(f"{name}-default", f"{version}_k{kernel or '6.12.1'}", "/usr/lib/modules/*/updates/nvidia.ko.xz",
-                f"install -D -m 644 {source} %{{buildroot}}{path}",
-                f"Provides: {name} = {version}\nProvides: multiversion(kernel)\n{conflicts}", scriptlets)
-
-
-def module_of(version):
-    """A real module of the guest's kernel that tells a version, as that of NVIDIA does."""
-    old = b"description=Dummy netdevice driver which discards all packets sent to it"
-    new = f"version={version}\0description=".encode()
-    data = lzma.open(next(Path("/usr/lib/modules").glob("*/kernel/drivers/net/dummy.ko.xz"))).read()
-    assert data.count(old) == 1
-    path = HOME / f"{version}.ko.xz"
-    path.write_bytes(lzma.compress(data.replace(old, new.ljust(len(old), b"x")), check=lzma.CHECK_CRC32))
-    return path
-
-
 @pytest.fixture(scope="module", autouse=True)
 def packages():
-    """A repository with drivers, of which the newest does not fit and the oldest is for another kernel, and more."""
-    def shell(script):
-        done = subprocess.run(["sh", "-euc", script], cwd=HOME, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-    HOME.mkdir()
-    shell("rpm2cpio /opt/testbed/repos/main/noarch/testbed-driver-misfit-*.rpm | cpio --quiet -id './usr/lib/*'")
-    [misfit] = HOME.glob("usr/lib/modules/*/updates/*")
-    for number, text in enumerate([
-            driver(KMP, "570.1", module_of("570.1"), "0.1_other"), driver(KMP, "590.1", misfit),
-            *(driver(name, version, module_of(version)) for name, version in (
-                (KMP, "580.95.05"), (OTHER, "580.95.05"), (CUDA, "585.1"))),
-            *(spec(UTILS, version, "/usr/bin/nvidia-smi") for version in ("570.1", "580.95.05", "590.1")),
-            spec("nvidia-gl-G06", "570.1", "/usr/bin/nvidia-gl"),
-            spec("nvidia-container-toolkit", "1.18", "/usr/bin/nvidia-ctk")]):
-        (HOME / f"{number}.spec").write_text(text)
-    shell("rpmbuild -bb --quiet --nodeps --define '_rpmdir repo' --define '_topdir /run/rpmbuild' "
-          "--define '_build_id_links none' --define 'debug_package %{nil}' *.spec; createrepo_c --quiet repo")
-    REPOSITORY.write_text(f"[nvidia]\nenabled=1\nautorefresh=0\ngpgcheck=0\nbaseurl=dir://{HOME}/repo\n")
-    ZYPP.write_text("[main]\nmultiversion = provides:multiversion(kernel)\n")  # as openSUSE has it
+    done = subprocess.run([sys.executable, REPOSITORY], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
     yield
-    ZYPP.unlink()
-    REPOSITORY.unlink()
-    shutil.rmtree(HOME)
-    shutil.rmtree("/run/rpmbuild")
+    for name in ("zypp.conf", "repos.d/nvidia.repo"):
+        Path("/etc/zypp", name).unlink()
+    shutil.rmtree("/opt/nvidia")
 
 
 def play(**variables):
@@ -118,7 +54,7 @@ def installed(root):
 
 
 def test_driver_and_user_space_of_one_version(controller, host):
-    variables = {"nvidia_container_toolkit": True, "nvidia_options": {"nvidia": "numdummies=2"}}
+    variables = {"nvidia_container_toolkit": True, "nvidia_options": {"nvidia": "numifbs=2"}}
     wanted = play(nvidia_version="580.95.05", **variables)
     controller.check([wanted], arguments=("--check", "--diff"))
     assert host.snapshots() == [1]
@@ -126,7 +62,7 @@ def test_driver_and_user_space_of_one_version(controller, host):
     root = host.snapshot()
     assert installed(root) == {
         f"{KMP}-default": "580.95.05_k6.12.1", UTILS: "580.95.05", "nvidia-container-toolkit": "1.18"}
-    assert (root / CONFIG).read_text().splitlines()[1:] == ["blacklist nouveau", "options nvidia numdummies=2"]
+    assert (root / CONFIG).read_text().splitlines()[1:] == ["blacklist nouveau", "options nvidia numifbs=2"]
     assert (root / WANTED).is_symlink() and (root / UNIT).exists()
     assert "nvidia-smi" in next((root / CHECKS).glob("nvidia*")).read_text()
     assert "changed=0" in controller.check([wanted]) and host.snapshots() == [1, 2]
