@@ -1,7 +1,8 @@
 """Run the gates (`make test`), some at a time, and end with the sum of all that passed and failed.
 
-Each gate is a target of the Makefile and writes a log of its own; the end of a failed one is shown. Test VMs live in a
-state folder of this run, so that two runs side by side do not meet, and are stopped whatever happens.
+Each gate is a target of the Makefile and writes a log of its own; the end of a failed one is shown, and the tables of
+faults. Test VMs live in a state folder of this run, so that two runs side by side do not meet, and are stopped whatever
+happens.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ GATES = ["build", "lint", "unit", "sanity", "molecule-tukit", "molecule-snapper"
 FULL = ["recovery-tukit", "recovery-snapper", "molecule-tukit", "molecule-snapper", "faults-tukit", "faults-snapper",
         "inside-snapper"]
 LANES = 3  # on two cores: a VM waits as long as it works
+TABLES = ("faults", "recovery")  # gates whose log is shown in any case
 TAIL = 60  # lines shown of a failed gate's log,
 WIDTH = 2000  # and characters of one
 
@@ -105,11 +107,14 @@ def run(gate: str, limit: float, logs: pathlib.Path, env: dict[str, str], runnin
 
 def report(result: Result) -> None:
     print(result, flush=True)
+    lines = text(result.log).splitlines()
     if result.failed:
-        lines = text(result.log).splitlines()
         for line in lines[-TAIL:] + [line for line in lines[:-TAIL] if ERROR.match(line)]:
             print(f"    {line[:WIDTH]}")
         print(f"    (all of it: {result.log.relative_to(ROOT)})", flush=True)
+    elif result.gate.startswith(TABLES):
+        head = next(number for number, line in enumerate(lines) if line.startswith("engine "))
+        print(*(f"    {line}" for line in lines[head:]), sep="\n", flush=True)
 
 
 def main(gates: list[str], limit: float) -> int:
