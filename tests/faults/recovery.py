@@ -151,6 +151,17 @@ class Trial(Row):
             time.sleep(POLL_SECONDS)
         raise Wrong(f"the host did not decide within {SETTLE_SECONDS} s: {seen}\n{self.subject.vm.tail()}")
 
+    def restarts(self) -> int:
+        return self.subject.vm.log.read_bytes().count(RESTARTS)
+
+    def wait_for_restart(self, before: int) -> None:
+        """Until the kernel has gone down; an ssh would wait for the next boot."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while self.restarts() == before:
+            if time.monotonic() > deadline:
+                raise Wrong(f"the host did not go down\n{self.subject.vm.tail()}")
+            time.sleep(0.2)
+
     def _was_restarted(self, seen: dict) -> bool:
         return (seen["boot"], seen["soft"]) != (self.start["boot"], self.start["soft"])
 
@@ -306,22 +317,29 @@ FAULTS = {
 
 def power_cut(phase: str, share: float, seconds: dict[str, float]):
     def work(trial: Trial) -> None:
-        play = trial.play(gated=phase in ("trial", "confirm"), seconds=CUT_OFF + seconds["boot"])
+        play = trial.play(gated=phase in ("trial", "confirm"), seconds=int(CUT_OFF + seconds["boot"]))
         if phase in ("trial", "confirm"):
             play.wait_for("Wait", SETTLE_SECONDS)
             if phase == "confirm":
                 play.open_gate()
                 play.wait_for("Confirm")
         else:
+            restarts = trial.restarts()
             play.wait_for("Reboot")
-            time.sleep({"arm": 0, "shutdown": seconds["arm"], "boot": seconds["arm"] + seconds["shutdown"]}[phase])
+            if phase == "shutdown":
+                time.sleep(seconds["arm"])
+            elif phase == "boot":
+                trial.wait_for_restart(restarts)
         time.sleep(share * seconds[phase])
         trial.subject.cut()
+        before = play.error()
         play.kill()
+        if before:
+            raise Wrong(f"the play failed before the cut: {before}")
         trial.subject.boot()
         seen = trial.settled()
         trial.cells["the play said"] = play.verdict()
-        if seen["record"]["state"] == "none":  # nothing was ordered yet: a boot into what waited
+        if seen["record"]["state"] == "none" and phase in ("arm", "shutdown"):  # not ordered yet: what waited is booted
             trial.judge(seen, 3, ["none"])
         elif seen["record"]["state"] == "confirmed":
             trial.judge(seen, 3, ["confirmed"])
@@ -335,13 +353,12 @@ def measure(subject: Subject, start: dict) -> dict[str, float]:
     trial = Trial(subject, "undisturbed", start)
     play = trial.play(gated=True, seconds=REACHED)
     play.wait_for("Reboot")
-    restarts = subject.vm.log.read_bytes().count(RESTARTS)
+    restarts = trial.restarts()
     begin = time.monotonic()
     while (trial.look() or {"record": {"state": "armed"}})["record"]["state"] == "none":
         time.sleep(0.2)
     armed = time.monotonic()
-    while subject.vm.log.read_bytes().count(RESTARTS) == restarts:  # an ssh would wait for the next boot
-        time.sleep(0.2)
+    trial.wait_for_restart(restarts)
     down = time.monotonic()
     play.wait_for("Wait", SETTLE_SECONDS)
     up = time.monotonic()
