@@ -317,7 +317,9 @@ FAULTS = {
 
 def power_cut(phase: str, share: float, seconds: dict[str, float]):
     def work(trial: Trial) -> None:
-        play = trial.play(gated=phase in ("trial", "confirm"), seconds=int(CUT_OFF + seconds["boot"]))
+        # one that is cut later must not end before; one that begins after the cut, with nobody there, need not last
+        lasts = CUT_OFF if phase in ("arm", "shutdown") else int(CUT_OFF + seconds["boot"])
+        play = trial.play(gated=phase in ("trial", "confirm"), seconds=lasts)
         if phase in ("trial", "confirm"):
             play.wait_for("Wait", SETTLE_SECONDS)
             if phase == "confirm":
