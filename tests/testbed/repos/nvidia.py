@@ -33,6 +33,7 @@ OPEN, CUDA, PROPRIETARY = (
     "nvidia-open-driver-G06-signed-kmp", "nvidia-open-driver-G06-signed-cuda-kmp", "nvidia-driver-G06-kmp")
 KERNEL = "$(ls /usr/lib/modules | sort -V | tail -n 1)"
 MODULE = "/usr/lib/modules/*/updates/nvidia.ko.xz"
+SIGNED = b"~Module signature appended~\n"  # behind the signature, and behind 12 bytes that end with its length
 
 
 def spec(name, version, files, install="", tags="", post=""):
@@ -50,12 +51,15 @@ def driver(name, version, source, kernel=None):
 
 
 def module_of(version):
-    """A real module of the guest's kernel that tells a version, as that of NVIDIA does."""
+    """A real module of the guest's kernel that tells a version, as that of NVIDIA does, without the signature."""
     old = (b"description=Intermediate Functional Block (ifb) netdevice driver for sharing of resources and ingress "
            b"packet queuing")
     new = f"version={version}\0description=".encode()
     data = lzma.open(next(Path("/usr/lib/modules").glob("*/kernel/drivers/net/ifb.ko.xz"))).read()
     assert data.count(old) == 1
+    if data.endswith(SIGNED):
+        data = data.removesuffix(SIGNED)
+        data = data[:-12 - int.from_bytes(data[-4:], "big")]
     path = HOME / f"{version}.ko.xz"
     path.write_bytes(lzma.compress(data.replace(old, new.ljust(len(old), b"x")), check=lzma.CHECK_CRC32))
     return path
