@@ -333,11 +333,11 @@ def power_cut(phase: str, share: float, seconds: dict[str, float]):
             elif phase == "boot":
                 trial.wait_for_restart(restarts)
         time.sleep(share * seconds[phase])
+        error = play.error()
+        if error:
+            raise Wrong(f"the play failed before the cut: {error}")
         trial.subject.cut()
-        before = play.error()
         play.kill()
-        if before:
-            raise Wrong(f"the play failed before the cut: {before}")
         trial.subject.boot()
         seen = trial.settled()
         trial.cells["the play said"] = play.verdict()
