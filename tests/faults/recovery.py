@@ -343,7 +343,7 @@ def power_cut(phase: str, share: float, seconds: dict[str, float]):
         trial.cells["the play said"] = play.verdict()
         if seen["record"]["state"] == "none" and phase in ("arm", "shutdown"):  # not ordered yet: what waited is booted
             trial.judge(seen, 3, ["none"])
-        elif seen["record"]["state"] == "confirmed":
+        elif seen["record"]["state"] == "confirmed" and phase == "confirm":
             trial.judge(seen, 3, ["confirmed"])
         else:
             trial.judge(seen, 2, ["reverted", "fell-back"])

@@ -104,9 +104,10 @@ class Play:
             shutil.rmtree(self._control)
 
     def kill(self) -> None:
-        """The controller and its workers; the shared connection of ssh is a daemon and lives on."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        """The controller and its workers, sessions of their own since ansible-core 2.19; that of ssh stays."""
+        for pid in [self._process.pid, *descendants(self._process.pid)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._process.wait()
 
     def masters(self) -> list[int]:
@@ -163,6 +164,17 @@ class Play:
         last = list(self.seconds)[-1] if self.seconds else "before any task"
         found = FATAL.search(self.said())
         return f"{found[1].lower() if found else 'killed'}: {last}"
+
+
+def descendants(ancestor: int) -> list[int]:
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found = [ancestor]
+    for parent in found:
+        found += [pid for pid, its_parent in parents.items() if its_parent == parent]
+    return found[1:]
 
 
 class Subject:
