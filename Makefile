@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CACHE := $(CURDIR)/.cache
 DIST ?= dist
 # `make test` runs each scenario of a few minutes on one engine, `make test-full` on the other one, and the long ones;
-# bootstrap needs tukit, and the roles of hardware meet an engine in `make inside`
+# bootstrap needs tukit
 SCENARIOS_tukit ?= trial bootstrap
 SCENARIOS_snapper ?= default transaction activation
 # roles that use modules alone, which the other tests run on both engines
@@ -46,7 +46,7 @@ test: deps ## all gates: build lint unit sanity host inside testbed molecule fau
 
 test-full: deps ## what make test leaves out: more scenarios, every fault and 50 power cuts, on both engines
 	@SCENARIOS_tukit="hardware update health_check default transaction activation" \
-	SCENARIOS_snapper="update health_check trial" INSIDE_snapper="$(MODULES_ONLY)" \
+	SCENARIOS_snapper="hardware update health_check trial" INSIDE_snapper="$(MODULES_ONLY)" \
 	FAULTS="--cuts 15 --faults all --again all" RECOVERY="--cuts 10 --faults all" $(PYTHON) tests/gates.py --hours 3 --full
 
 deps: ## install what the other targets need

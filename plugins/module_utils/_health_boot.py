@@ -13,6 +13,7 @@ Note that this module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import re
@@ -153,6 +154,14 @@ def texts(name: str, script: str, wanted: t.Mapping[str, t.Any], has_health_chec
     for directory in (f"boot-complete.target.{'requires' if required else 'wants'}", "multi-user.target.wants"):
         found[_link_path(name, directory)] = path
     return found
+
+
+def remove_empty_directories(root: str) -> None:
+    """After a check was removed: those that were made for it, unless something else is there."""
+    made = {os.path.dirname(path) for path in all_paths("any")} | {DIRECTORY, os.path.dirname(DIRECTORY)}
+    for directory in sorted(made - {SYSTEMD}, key=len, reverse=True):
+        with contextlib.suppress(OSError):  # not there, or not empty
+            os.rmdir(root + directory)
 
 
 def has_health_checker(root: str) -> bool:

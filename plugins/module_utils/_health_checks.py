@@ -98,10 +98,12 @@ class Definition:
             return
         if self._root:
             self._write_beside(edits)
-            return
-        with written(edits):
-            if systemd.runs():
-                systemd.reload()
+        else:
+            with written(edits):
+                if systemd.runs():
+                    systemd.reload()
+        if self._params["state"] == "absent":
+            _health_boot.remove_empty_directories(self._root)
 
     def _write_beside(self, edits: t.Sequence[Edit]) -> None:
         """Into the pending snapshot. What is open was made from it, and would not have the check."""

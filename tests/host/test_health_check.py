@@ -147,6 +147,16 @@ def test_absent(host):
     assert not host.module("health_check", name="web", state="absent")["changed"]
 
 
+def test_nothing_stays_of_the_last_one(host):
+    host.module("health_check", name="web", script="exit 0", severity="wanted")
+    host.module("health_check", name="web2", script="exit 0")
+    host.module("health_check", name="web", state="absent")
+    assert os.listdir(f"{DIRECTORY}/required.d") == ["web2.sh"] and not os.path.exists(f"{DIRECTORY}/wanted.d")
+    host.module("health_check", name="web2", state="absent")
+    assert not os.path.exists(os.path.dirname(DIRECTORY))
+    assert not [name for name in os.listdir(UNITS) if name.startswith("boot-complete.target.")]
+
+
 def test_check_mode_predicts(host):
     before = host.state()
     predicted = host.module("health_check", name="web", port=80, _check=True)
