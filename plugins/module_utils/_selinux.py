@@ -12,6 +12,7 @@ Note that this module util is PRIVATE to the collection.
 from __future__ import annotations
 
 import glob
+import os
 import re
 import shlex
 import tempfile
@@ -179,6 +180,8 @@ def ensure(request: Request, check_mode: bool) -> dict[str, t.Any]:
     after = config_text(before, request.mode, request.policy)
     # nothing has labels yet, or files came without
     relabel = request.mode not in (None, DISABLED) and setting(before, "SELINUX") in ("", DISABLED)
+    # ordered, and never done, as SELinux was not on in between
+    recall = request.mode == DISABLED and os.path.exists(RELABEL)
     said: list[str] = []
     stale = False
     wanted = request.wanted
@@ -194,11 +197,13 @@ def ensure(request: Request, check_mode: bool) -> dict[str, t.Any]:
             write(CONFIG, after, 0o644)
         if relabel:
             write(RELABEL, "-F\n", 0o644)
+        if recall:
+            os.unlink(RELABEL)
         if said:
             _apply(said)
         elif stale:
             command.check(["semodule", "--build", "--noreload"])
-    return {"changed": after != before or bool(said) or stale,
+    return {"changed": after != before or bool(said) or stale or recall,
             "mode": setting(after, "SELINUX") or DISABLED, "relabel": relabel, "customizations": said,
             "diff": [{"before": before, "after": after, "before_header": CONFIG, "after_header": CONFIG},
                      {"prepared": "".join(f"semanage {line}\n" for line in said)}]}

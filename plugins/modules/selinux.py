@@ -29,7 +29,10 @@ options:
     choices: [present, absent]
     default: present
   mode:
-    description: Mode that the snapshot boots with. It stays as it is without.
+    description:
+      - Mode that the snapshot boots with. It stays as it is without.
+      - Files get their labels at the first boot after V(disabled). With V(disabled), an order for this that no boot
+        has carried out is taken back.
     type: str
     choices: [enforcing, permissive, disabled]
   policy:

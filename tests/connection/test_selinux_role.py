@@ -79,15 +79,23 @@ def test_the_mode(controller, host):
     controller.check([play(selinux_mode="permissive")])
     root = host.snapshot()
     assert (root / CONFIG).read_text() == "# of the host\nSELINUX=permissive\nSELINUXTYPE=testbed\n"
-    assert (root / "etc/selinux/.autorelabel").exists()
+    mark = root / "etc/selinux/.autorelabel"
+    assert mark.exists()
     assert "security=selinux selinux=1" in (root / "etc/kernel/cmdline").read_text()
-    (root / "etc/selinux/.autorelabel").unlink()
+    mark.unlink()
     assert "changed=0" in controller.check([play(selinux_mode="permissive")])
     controller.check([play(selinux_mode="enforcing")])
     assert not (host.snapshot() / "etc/selinux/.autorelabel").exists()
     controller.check([play(selinux_mode="disabled")])
     arguments = (host.snapshot() / "etc/kernel/cmdline").read_text().split()
     assert "selinux=0" in arguments and "security=selinux" not in arguments and "selinux=1" not in arguments
+
+
+def test_labels_are_not_made_for_a_host_without_selinux(controller, host):
+    controller.check([play(selinux_mode="permissive")])
+    controller.check([play(selinux_mode="disabled")])
+    assert not (host.snapshot() / "etc/selinux/.autorelabel").exists()
+    assert "changed=0" in controller.check([play(selinux_mode="disabled")])
 
 
 @pytest.mark.parametrize("variables, said", [
