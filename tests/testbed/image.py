@@ -162,6 +162,20 @@ def kernel() -> Path:
     return cached(f"kernel-{digest(SUITE, OTHER_KERNEL)}", make) / "kernel.tar"
 
 
+def qemu() -> list[str]:
+    """The command of SUITE's QEMU, with the libraries of its own.
+
+    Under emulation, version 10.0 takes three quarters of the processor's time of 7.2 (Debian 12's) for a boot, and
+    half of it for what runs again.
+    """
+    def make(work: Path) -> None:
+        run("mmdebstrap", "--quiet", "--variant=extract", "--include=qemu-system-x86",
+            '--aptopt=APT::Install-Recommends "false"', SUITE, work / "tree", stdout=sys.stderr)
+    tree = cached(f"qemu-{digest(SUITE)}", make) / "tree/usr"
+    return [f"{tree}/lib64/ld-linux-x86-64.so.2", "--library-path", f"{tree}/lib/x86_64-linux-gnu",
+            f"{tree}/bin/qemu-system-x86_64", "-L", f"{tree}/share/qemu", "-L", f"{tree}/share/seabios"]
+
+
 def overlays(engine: str) -> list[Path]:
     """The trees that are laid over the packages, in this order."""
     real = os.environ.get("TESTBED_OVERLAY")

@@ -49,7 +49,7 @@ def acceleration() -> list[str]:
         return ["-machine", "q35,accel=kvm", "-cpu", "host"]
     # what distributions ask for (x86-64-v2) and no more: a guest that finds AVX uses it, and boots a quarter longer.
     # QEMU's own 1 GiB for translated code fills up, and then a boot takes a third more of the processor's time
-    return ["-machine", "q35", "-accel", "tcg,thread=multi,tb-size=384", "-cpu", "Nehalem"]
+    return ["-machine", "q35", "-accel", "tcg,thread=multi,tb-size=192", "-cpu", "Nehalem"]
 
 
 def kvm_boots(work: Path) -> bool:
@@ -57,7 +57,7 @@ def kvm_boots(work: Path) -> bool:
     log = work / "serial.log"
     kernel = next(image.CACHE.glob("image-*/linux"), None) or image.image("tukit") / "linux"
     process = subprocess.Popen(
-        ["qemu-system-x86_64", "-machine", "q35,accel=kvm", "-cpu", "host", *MACHINE, "-no-reboot",
+        [*image.qemu(), "-machine", "q35,accel=kvm", "-cpu", "host", *MACHINE, "-no-reboot",
          "-kernel", kernel, "-append", "console=ttyS0 panic=-1", "-serial", f"file:{log}"],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -105,7 +105,7 @@ class VM:
 
     def launch(self, state: str | None = None) -> None:
         """Start QEMU on the disks of this VM, from the firmware or from a saved state."""
-        arguments = ["qemu-system-x86_64", "-name", self.name, *acceleration(), *MACHINE,
+        arguments = [*image.qemu(), "-name", self.name, *acceleration(), *MACHINE,
                      "-drive", f"if=pflash,format=raw,readonly=on,file={FIRMWARE}",
                      # a firmware variable that was written outlives a power cut
                      "-drive", f"if=pflash,format=qcow2,cache.writeback=off,{NO_SYNC},file=vars.qcow2"]
@@ -262,7 +262,7 @@ def free_port() -> int:
 def booted(engine: str, hardware: bool = False) -> Path:
     """The disks of a guest that has booted once, with the state of that moment saved inside."""
     disks = image.image(engine)
-    version = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True).stdout
+    version = subprocess.run([*image.qemu(), "--version"], capture_output=True, text=True, check=True).stdout
     name = image.digest(disks.name, version, image.HERE / "vm.py", " ".join(acceleration()))
 
     def make(work: Path) -> None:
