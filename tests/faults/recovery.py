@@ -37,7 +37,7 @@ from table import Row, Table, Wrong, moments, options
 COLUMNS = {"fault": 26, "the play said": 19, "runs": 5, "trial": 10, "reason": 58, "s": 5, "": 6}
 PHASES = ("arm", "shutdown", "boot", "trial", "confirm")
 SETTLE_SECONDS = 900  # for the host to decide
-POLL_SECONDS = 2
+POLL_SECONDS = 5  # a look costs a slow guest a second
 RESTARTS = b"reboot: Restarting system"  # the kernel's last words
 # seconds of a trial: nobody can confirm it, somebody could but does not, somebody will
 CUT_OFF, LEFT, REACHED = 60, 180, 300
