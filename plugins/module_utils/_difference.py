@@ -20,6 +20,7 @@ from ansible_collections.microos.transactional.plugins.module_utils._tools.btrfs
 
 ADDED, MODIFIED, REMOVED = "added", "modified", "removed"
 BLOCK = 1 << 20
+LABEL = "security.selinux"
 # path -> (inode, time of the last change in ns)
 Manifest = t.Dict[str, t.Tuple[int, int]]
 
@@ -63,7 +64,10 @@ def aspects(one: str, before: os.stat_result, other: str, after: os.stat_result)
         found.append("owner")
     if before.st_gid != after.st_gid:
         found.append("group")
-    if _attributes(one) != _attributes(other):
+    had, has = _attributes(one), _attributes(other)
+    if had.pop(LABEL, None) != has.pop(LABEL, None):
+        found.append("label")
+    if had != has:
         found.append("attributes")
     return found
 
@@ -111,9 +115,14 @@ def manifest(root: str, top: str) -> Manifest:
     return found
 
 
-def compare(before: str, after: str, skipped: t.Container[str] = (), top: str = "") -> list[tuple[str, str]]:
-    """``(path, ADDED | MODIFIED | REMOVED)`` below ``top``, parents first; nothing at and below ``skipped``."""
-    found = [(path, kind) for path, kind, _aspects in changes(before, after, skipped, top)]
+def compare(before: str, after: str, skipped: t.Container[str] = (), top: str = "",
+            unlabelled: t.Sequence[str] = ()) -> list[tuple[str, str]]:
+    """``(path, ADDED | MODIFIED | REMOVED)`` below ``top``, parents first; nothing at and below ``skipped``.
+
+    At and below ``unlabelled``, another label of SELinux alone is no difference.
+    """
+    found = [(path, kind) for path, kind, about in changes(before, after, skipped, top)
+             if about != ["label"] or not f"{path}/".startswith(tuple(f"{other}/" for other in unlabelled))]
     return sorted(found, key=lambda row: row[0].split("/"))
 
 

@@ -61,6 +61,19 @@ def parent(pid: int) -> int | None:
         return None
 
 
+def of_session(session: int) -> list[int]:
+    """Processes of a session that have not ended, though their parent may not know of their end yet."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                if os.getsid(int(name)) == session and os.stat(f"/proc/{name}/root/"):
+                    found.append(int(name))
+            except OSError:  # ended meanwhile
+                continue
+    return found
+
+
 def inside(subvolume: str) -> list[int]:
     """Processes whose root directory is ``subvolume``, in whichever mount namespace they are."""
     there = os.stat(subvolume)

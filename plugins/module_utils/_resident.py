@@ -116,11 +116,13 @@ class Resident:
 
     def release(self) -> None:
         """End the process, and with it the namespace; then forget it."""
+        session = 0
         if os.path.isdir("/run/systemd/system"):
             command.run(["systemctl", "stop", self._unit])
         elif self.alive():
-            os.killpg(os.getsid(self.pid), signal.SIGTERM)
-        self._wait_for_end()
+            session = os.getsid(self.pid)
+            os.killpg(session, signal.SIGTERM)
+        self._wait_for_end(session)
         self._forget_output()
         with contextlib.suppress(FileNotFoundError):
             if os.readlink(f"{DIRECTORY}/{OPEN}") == self.key:
@@ -128,9 +130,9 @@ class Resident:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
 
-    def _wait_for_end(self) -> None:
+    def _wait_for_end(self, session: int) -> None:
         deadline = time.monotonic() + ENDING_SECONDS
-        while self.alive():
+        while self.alive() or session and _processes.of_session(session):
             if time.monotonic() > deadline:
                 raise TransactionalError(f"the process that holds snapshot {self.details['snapshot']} open does not "
                                          f"end: {_processes.describe(self.pid)}")

@@ -170,7 +170,7 @@ files:
     aspects:
       description:
         - In what a V(modified) one differs, of V(type), V(content), V(target) (of a symbolic link), V(device), V(mode),
-          V(owner), V(group) and V(attributes). Nothing else is said of one of another V(type).
+          V(owner), V(group), V(label) (of SELinux) and V(attributes). Nothing else is said of one of another V(type).
       type: list
       elements: str
       sample: [content, mode]

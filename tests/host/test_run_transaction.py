@@ -295,6 +295,16 @@ def test_writes_that_would_be_hidden_are_refused(host, run):
         os.unlink("/opt/live")
 
 
+def test_labels_count_unless_tukit_makes_them(host, run):
+    label = "setfattr -n security.selinux -v system_u:object_r:testbed_t:s0"
+    run.open()
+    run.enter(f"{label} /var /var/lib")
+    assert not run("closed")["changed"] and host.default() == 1
+    run.open()
+    run.enter(f"{label} /usr/share")
+    assert run("closed")["files"] == [{"path": "/usr/share", "change": "modified"}]
+
+
 def files():
     """Every file of the host with the time of its last change, but what the test itself and the kernel write."""
     return {path: (about.st_ino, about.st_ctime_ns)

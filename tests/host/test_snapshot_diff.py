@@ -76,6 +76,7 @@ def test_every_way_in_which_a_file_can_differ(host, second):
     os.chown(there / "owner", 1, 1)
     (there / "owner").chmod(0o600)
     os.setxattr(there / "owner", "user.probe", b"1")
+    os.setxattr(there / "owner", "security.selinux", b"system_u:object_r:testbed_t:s0")
     (third / "etc/hosts").unlink()
     (third / "etc/hosts").mkdir()
     (third / "etc/hosts/inner").write_text("")
@@ -86,7 +87,7 @@ def test_every_way_in_which_a_file_can_differ(host, second):
     assert result == {
         "/etc/hosts": ["modified", "type"], "/etc/hosts/inner": ["added"], "/lib": ["modified", "target"],
         "/usr/share/added/deep/file": ["modified", "content"],
-        "/usr/share/owner": ["modified", "mode", "owner", "group", "attributes"]}
+        "/usr/share/owner": ["modified", "mode", "owner", "group", "label", "attributes"]}
     assert changes(host.module("snapshot_diff", **{"from": "1", "to": "2"})) == {
         "/usr/share/added": ["added"], "/usr/share/added/deep": ["added"], "/usr/share/added/deep/file": ["added"],
         "/usr/share/owner": ["added"]}
