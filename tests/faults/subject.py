@@ -44,7 +44,8 @@ class Play:
         self.duration = 0.0
         self._begun: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
-        environment = dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_PIPELINING="1", ANSIBLE_STDOUT_CALLBACK="default",
+        environment = dict(os.environ, ANSIBLE_CONFIG=str(HERE / "ansible.cfg"), ANSIBLE_NOCOLOR="1",
+                           ANSIBLE_PIPELINING="1", ANSIBLE_STDOUT_CALLBACK="default",
                            ANSIBLE_CALLBACK_RESULT_FORMAT="json", ANSIBLE_RETRY_FILES_ENABLED="0", PYTHONUNBUFFERED="1",
                            ANSIBLE_SSH_CONTROL_PATH_DIR=str(self._control), ANSIBLE_DISPLAY_SKIPPED_HOSTS="1")
         self._start = time.monotonic()

@@ -21,6 +21,7 @@ import image
 STATE = Path(os.environ.get("TESTBED_STATE") or image.HERE.parents[1] / ".testbed").absolute()
 FIRMWARE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
 FIRMWARE_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+Q35 = "q35,sata=off,smbus=off,i8042=off,vmport=off"  # nothing is there that drivers would only look at
 MACHINE = ["-nodefaults", "-no-user-config", "-display", "none", "-m", "2048"]  # one CPU: OVMF may hang with two
 # What roles for hardware find; the guest's kernel has no driver for these network cards
 HARDWARE = ["-device", "e1000e,romfile=", "-device", "rtl8139,romfile=", "-device", "pcie-root-port,id=plug",
@@ -46,10 +47,10 @@ def acceleration() -> list[str]:
         (work / "answer").write_text("kvm" if os.access("/dev/kvm", os.W_OK) and kvm_boots(work) else "tcg")
     answer = (image.cached(f"accel-{boot}", probe) / "answer").read_text()
     if answer == "kvm":
-        return ["-machine", "q35,accel=kvm", "-cpu", "host"]
+        return ["-machine", f"{Q35},accel=kvm", "-cpu", "host"]
     # what distributions ask for (x86-64-v2) and no more: a guest that finds AVX uses it, and boots a quarter longer.
     # QEMU's own 1 GiB for translated code fills up, and then a boot takes a third more of the processor's time
-    return ["-machine", "q35", "-accel", "tcg,thread=multi,tb-size=192", "-cpu", "Nehalem"]
+    return ["-machine", Q35, "-accel", "tcg,thread=multi,tb-size=192", "-cpu", "Nehalem"]
 
 
 def kvm_boots(work: Path) -> bool:
