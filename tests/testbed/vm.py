@@ -22,6 +22,7 @@ STATE = Path(os.environ.get("TESTBED_STATE") or image.HERE.parents[1] / ".testbe
 FIRMWARE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
 FIRMWARE_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 Q35 = "q35,sata=off,smbus=off,i8042=off,vmport=off"  # nothing is there that drivers would only look at
+KVM = ["-machine", f"{Q35},accel=kvm", "-cpu", "host"]
 MACHINE = ["-nodefaults", "-no-user-config", "-display", "none", "-m", "2048"]  # one CPU: OVMF may hang with two
 # What roles for hardware find; the guest's kernel has no driver for these network cards
 HARDWARE = ["-device", "e1000e,romfile=", "-device", "rtl8139,romfile=", "-device", "pcie-root-port,id=plug",
@@ -47,7 +48,7 @@ def acceleration() -> list[str]:
         (work / "answer").write_text("kvm" if os.access("/dev/kvm", os.W_OK) and kvm_boots(work) else "tcg")
     answer = (image.cached(f"accel-{boot}", probe) / "answer").read_text()
     if answer == "kvm":
-        return ["-machine", f"{Q35},accel=kvm", "-cpu", "host"]
+        return KVM
     # what distributions ask for (x86-64-v2) and no more: a guest that finds AVX uses it, and boots a quarter longer.
     # QEMU's own 1 GiB for translated code fills up, and then a boot takes a third more of the processor's time
     return ["-machine", Q35, "-accel", "tcg,thread=multi,tb-size=192", "-cpu", "Nehalem"]
@@ -58,7 +59,7 @@ def kvm_boots(work: Path) -> bool:
     log = work / "serial.log"
     kernel = next(image.CACHE.glob("image-*/linux"), None) or image.image("tukit") / "linux"
     process = subprocess.Popen(
-        [*image.qemu(), "-machine", "q35,accel=kvm", "-cpu", "host", *MACHINE, "-no-reboot",
+        [*image.qemu(), *KVM, *MACHINE, "-no-reboot",
          "-kernel", kernel, "-append", "console=ttyS0 panic=-1", "-serial", f"file:{log}"],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -309,7 +310,7 @@ def start_image(name: str, disk: Path) -> None:
     vm.create_disks(root=disk)
     vm.combustion.write_text(combustion.script(Path(f"{image.ssh_key()}.pub").read_text()))
     vm.launch()
-    vm.wait(BOOT_TIMEOUT if "q35,accel=kvm" in acceleration() else IMAGE_TIMEOUT)
+    vm.wait(BOOT_TIMEOUT if acceleration() == KVM else IMAGE_TIMEOUT)
 
 
 def existing(name: str) -> VM:
