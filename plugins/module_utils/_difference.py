@@ -20,7 +20,8 @@ from ansible_collections.microos.transactional.plugins.module_utils._tools.btrfs
 
 ADDED, MODIFIED, REMOVED = "added", "modified", "removed"
 BLOCK = 1 << 20
-LABEL = "security.selinux"
+# SELinux's, and what restorecon (libselinux 3.8) remembers of its work
+LABELS = ("security.selinux", "security.sehash")
 # path -> (inode, time of the last change in ns)
 Manifest = t.Dict[str, t.Tuple[int, int]]
 
@@ -65,9 +66,10 @@ def aspects(one: str, before: os.stat_result, other: str, after: os.stat_result)
     if before.st_gid != after.st_gid:
         found.append("group")
     had, has = _attributes(one), _attributes(other)
-    if had.pop(LABEL, None) != has.pop(LABEL, None):
+    differing = {name for name in had.keys() | has.keys() if had.get(name) != has.get(name)}
+    if differing.intersection(LABELS):
         found.append("label")
-    if had != has:
+    if differing.difference(LABELS):
         found.append("attributes")
     return found
 

@@ -298,7 +298,7 @@ def test_writes_that_would_be_hidden_are_refused(host, run):
 def test_labels_count_unless_tukit_makes_them(host, run):
     label = "setfattr -n security.selinux -v system_u:object_r:testbed_t:s0"
     run.open()
-    run.enter(f"{label} /var /var/lib")
+    run.enter(f"{label} /var /var/lib; setfattr -n security.sehash -v 0x0102 /var/lib")
     assert not run("closed")["changed"] and host.default() == 1
     run.open()
     run.enter(f"{label} /usr/share")
