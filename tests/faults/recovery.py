@@ -37,7 +37,8 @@ from table import Row, Table, Wrong, moments, options
 COLUMNS = {"fault": 26, "the play said": 19, "runs": 5, "trial": 10, "reason": 58, "s": 5, "": 6}
 PHASES = ("arm", "shutdown", "boot", "trial", "confirm")
 SETTLE_SECONDS = 900  # for the host to decide
-POLL_SECONDS = 5  # a look costs a slow guest a second
+POLL_SECONDS = 2
+SCRIPT = "/etc/microos-transactional/trial.sh"  # there while a trial is armed or runs
 RESTARTS = b"reboot: Restarting system"  # the kernel's last words
 # seconds of a trial: nobody can confirm it, somebody could but does not, somebody will
 CUT_OFF, LEFT, REACHED = 60, 180, 300
@@ -88,7 +89,7 @@ print(json.dumps({
     "booted": number(output("findmnt", "--noheadings", "--first-only", "--output", "SOURCE", "/")),
     "default": number(output("btrfs", "subvolume", "get-default", "/")),
     "loader": variable("LoaderEntryDefault"), "once": variable("LoaderEntryOneShot"),
-    "record": record, "left": left, "system": output("systemctl", "is-system-running"),
+    "record": record, "left": left,
     "failed": output("systemctl", "--failed", "--plain", "--no-legend"),
     "entries": sorted(os.listdir("/boot/efi/loader/entries")),
 }))
@@ -142,14 +143,20 @@ class Trial(Row):
     def settled(self, again: bool = True) -> dict:
         """Wait until the trial is decided and the host is up after a boot."""
         deadline = time.monotonic() + SETTLE_SECONDS
-        seen = None
         while time.monotonic() < deadline:
-            seen = self.look()
-            if seen and (not again or self._was_restarted(seen)) and not seen["left"] \
-                    and seen["system"] in ("running", "degraded"):
+            seen = self.look() if self._seems_decided() else None
+            if seen and (not again or self._was_restarted(seen)) and not seen["left"]:
                 return seen
             time.sleep(POLL_SECONDS)
-        raise Wrong(f"the host did not decide within {SETTLE_SECONDS} s: {seen}\n{self.subject.vm.tail()}")
+        raise Wrong(f"the host did not decide within {SETTLE_SECONDS} s: {self.look()}\n{self.subject.vm.tail()}")
+
+    def _seems_decided(self) -> bool:
+        """By what costs the guest little; not while it does not answer."""
+        try:
+            state = self.subject.run(f"test ! -e {SCRIPT} && systemctl is-system-running", may_fail=True)
+        except subprocess.TimeoutExpired:
+            return False
+        return state in ("running", "degraded")
 
     def restarts(self) -> int:
         return self.subject.vm.log.read_bytes().count(RESTARTS)
@@ -300,7 +307,7 @@ FAULTS = {
     "restarted-in-trial": Fault("the host was restarted", during=in_trial("systemctl reboot"),
                                 seconds=REACHED, state="fell-back"),
     "reverted-by-hand": Fault("somebody asked for it", during=in_trial(
-        "setsid -f sh /etc/microos-transactional/trial.sh revert >/dev/null 2>&1"), seconds=REACHED),
+        f"setsid -f sh {SCRIPT} revert >/dev/null 2>&1"), seconds=REACHED),
     "second-trial": Fault(during=second_trial, seconds=REACHED, runs=3, state="confirmed"),
     "two-at-once": Fault(during=two_at_once, seconds=REACHED, runs=3, state="confirmed"),
     "former-deleted": Fault(during=former_deleted, seconds=LEFT, runs=1, said="killed"),
