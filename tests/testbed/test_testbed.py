@@ -86,13 +86,16 @@ def test_snapshot_and_restore(testbeds):
 
 def test_power_cut(testbeds):
     testbed = testbeds[0]
-    testbed("ssh", "vm", "echo safe > /var/synced; sync; echo lost > /var/in-memory")
+    testbed("ssh", "vm", "echo safe > /var/synced; sync; echo lost > /var/in-memory; bootctl set-default testbed-*.conf")
     boot = testbed("ssh", "vm", "cat /proc/sys/kernel/random/boot_id")
     pid = testbed.pid("vm")
     testbed("cut", "vm")
     assert not runs(pid)
     assert testbed("ssh", "vm", "cat /proc/sys/kernel/random/boot_id") != boot
     assert testbed("ssh", "vm", "cat /var/synced") == "safe"
+    # the variables of the firmware need no sync, as on a machine
+    variable = "/sys/firmware/efi/efivars/LoaderEntryDefault-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+    assert "testbed-" in testbed("ssh", "vm", f"cat {variable} | tr -d '\\0'")
     assert testbed("ssh", "vm", "systemctl is-system-running") == "running"
     assert "Reached target" in testbed("log", "vm", "-n", "1000")
 

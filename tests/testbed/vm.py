@@ -109,8 +109,9 @@ class VM:
         """Start QEMU on the disks of this VM, from the firmware or from a saved state."""
         arguments = [*image.qemu(), "-name", self.name, *acceleration(), *MACHINE,
                      "-drive", f"if=pflash,format=raw,readonly=on,file={FIRMWARE}",
-                     # a firmware variable that was written outlives a power cut
-                     "-drive", f"if=pflash,format=qcow2,cache.writeback=off,{NO_SYNC},file=vars.qcow2"]
+                     # a firmware variable that was written outlives a power cut; with NO_SYNC, QEMU 10 would write it
+                     # when the machine is next told to
+                     "-drive", "if=pflash,format=qcow2,cache.writeback=off,file=vars.qcow2"]
         for name in ("root", "esp"):
             if not (self.directory / f"{name}.qcow2").exists():  # a real MicroOS has all on one disk
                 continue
