@@ -11,8 +11,9 @@ DIRECTORIES = {"systemd/system.conf.d/", "tukit.conf.d/", "tuned/"}
 CONTEXTS = "selinux/testbed/contexts/files/file_contexts.local"
 DEFAULTS = {"rebootmgr.conf", "transactional-update.conf", "zypp/repos.d/testbed-updates.repo", CONTEXTS,
             f"{CONTEXTS}.bin"}
-# The packages stay; systemd notes that it has seen a new /usr; the order of the kernel's arguments is another one
-OTHERS = {"sysconfig/", "sysconfig/kdump", ".updated", "kernel/cmdline"}
+# The packages stay; systemd notes that it has seen a new /usr, with its libraries (ldconfig.service); the order of the
+# kernel's arguments is another one
+OTHERS = {"sysconfig/", "sysconfig/kdump", ".updated", "ld.so.cache", "kernel/cmdline"}
 
 
 def arguments(host, path):
