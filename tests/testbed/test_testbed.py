@@ -86,7 +86,8 @@ def test_snapshot_and_restore(testbeds):
 
 def test_power_cut(testbeds):
     testbed = testbeds[0]
-    testbed("ssh", "vm", "echo safe > /var/synced; sync; echo lost > /var/in-memory; bootctl set-default testbed-*.conf")
+    testbed("ssh", "vm", "echo safe > /var/synced; sync; echo lost > /var/in-memory")
+    testbed("ssh", "vm", "bootctl set-default testbed-*.conf")
     boot = testbed("ssh", "vm", "cat /proc/sys/kernel/random/boot_id")
     pid = testbed.pid("vm")
     testbed("cut", "vm")
