@@ -9,10 +9,12 @@ Note that this module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import time
+import typing as t
 
 ENDING_SECONDS = 5
 # zypper starts these for keys in a directory of its own, and does not wait for their end, which may take them a minute
@@ -61,33 +63,32 @@ def parent(pid: int) -> int | None:
         return None
 
 
-def of_session(session: int) -> list[int]:
-    """Processes of a session that have not ended, though their parent may not know of their end yet."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                if os.getsid(int(name)) == session and os.stat(f"/proc/{name}/root/"):
-                    found.append(int(name))
-            except OSError:  # ended meanwhile
-                continue
-    return found
-
-
-def inside(subvolume: str) -> list[int]:
-    """Processes whose root directory is ``subvolume``, in whichever mount namespace they are."""
-    there = os.stat(subvolume)
-    found = []
+def _living() -> t.Iterator[tuple[int, os.stat_result]]:
+    """All processes that have not ended, though their parents may not know of their end yet, and their roots."""
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
                 root = os.stat(f"/proc/{name}/root/")
             except OSError:  # ended meanwhile, or a kernel thread
                 continue
-            # each btrfs subvolume has a device number of its own
-            if (root.st_dev, root.st_ino) == (there.st_dev, there.st_ino):
-                found.append(int(name))
+            yield int(name), root
+
+
+def of_session(session: int) -> list[int]:
+    """Processes of a session that have not ended."""
+    found = []
+    for pid, _root in _living():
+        with contextlib.suppress(ProcessLookupError):
+            if os.getsid(pid) == session:
+                found.append(pid)
     return found
+
+
+def inside(subvolume: str) -> list[int]:
+    """Processes whose root directory is ``subvolume``, in whichever mount namespace they are."""
+    there = os.stat(subvolume)
+    # each btrfs subvolume has a device number of its own
+    return [pid for pid, root in _living() if (root.st_dev, root.st_ino) == (there.st_dev, there.st_ino)]
 
 
 def is_agent(cmdline: bytes) -> bool:

@@ -132,10 +132,13 @@ class Resident:
 
     def _wait_for_end(self, session: int) -> None:
         deadline = time.monotonic() + ENDING_SECONDS
-        while self.alive() or session and _processes.of_session(session):
+        while True:
+            left = [self.pid] if self.alive() else _processes.of_session(session) if session else []
+            if not left:
+                return
             if time.monotonic() > deadline:
-                raise TransactionalError(f"the process that holds snapshot {self.details['snapshot']} open does not "
-                                         f"end: {_processes.describe(self.pid)}")
+                raise TransactionalError(f"what holds snapshot {self.details['snapshot']} open does not end: "
+                                         f"{'; '.join(map(_processes.describe, left))}. End it, and run this again")
             time.sleep(0.01)
 
     # --- what it is -------------------------------------------------------------------------------------------------
