@@ -11,10 +11,11 @@ import platform
 import re
 import subprocess
 
+from ansible.module_utils.common.validation import check_type_list
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import connection_loader
 
-from ansible_collections.microos.transactional.plugins.plugin_utils import _run
+from ansible_collections.microos.transactional.plugins.plugin_utils import _role_arguments, _run
 from ansible_collections.microos.transactional.plugins.plugin_utils._outside import outside
 
 MODULE = "microos.transactional.transaction"
@@ -55,7 +56,7 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         result = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        refusal = self._refusal(arguments)
+        refusal = self._refusal(arguments, task_vars)
         if refusal:
             return dict(result, failed=True, msg=refusal)
         if arguments.get("state") == "open":
@@ -72,7 +73,7 @@ class ActionModule(ActionBase):
                 answer = self._execute_module(MODULE, arguments, task_vars=task_vars)
         return dict(result, **answer)
 
-    def _refusal(self, arguments):
+    def _refusal(self, arguments, task_vars):
         """Why the arguments cannot be taken, before anything is done on the host."""
         if arguments.get("state") == "open" and self._connection.transport not in CONNECTIONS:
             return (f"this task uses the connection '{self._connection.transport}', so the tasks that follow would "
@@ -82,7 +83,9 @@ class ActionModule(ActionBase):
         provenance = arguments.get("provenance") or {}
         if isinstance(provenance, dict) and not all(KEY.match(str(name)) for name in provenance):
             return "the keys of 'provenance' may have letters, digits, '_', '.' and '-' only"
-        return None
+        wrong = _role_arguments.problems(check_type_list(arguments.get("roles") or []), self._task.collections or [],
+                                         task_vars, self._templar, self._loader)
+        return f"{'. '.join(wrong)}. Nothing was opened, and nothing was done on the host" if wrong else None
 
     def _provenance(self, given, task_vars):
         known = {"play": task_vars.get("ansible_play_name", ""), "user": getpass.getuser(),

@@ -50,6 +50,13 @@ options:
         themselves; an empty value leaves one out.
     type: dict
     default: {}
+  roles:
+    description:
+      - Roles that will run inside. O(state=open) fails, with nothing done on the host, if a variable does not fit the
+        argument spec of one of them. A variable that cannot be told yet is left to the role's own check.
+    type: list
+    elements: str
+    default: []
   keep_failed:
     description:
       - Keep the snapshot for a look when the transaction is aborted or its close fails, instead of deleting it. It
@@ -247,6 +254,7 @@ def main():
             "base": {"type": "str", "default": "default"},
             "description": {"type": "str", "default": ""},
             "provenance": {"type": "dict", "default": {}},
+            "roles": {"type": "list", "elements": "str", "default": []},  # for the action plugin
             "keep_failed": {"type": "bool", "default": False},
             "wait": {"type": "int", "default": 0},
             "idle_timeout": {"type": "int", "default": 3600},

@@ -54,7 +54,8 @@ def etc(root):
 
 def is_clean(host):
     """Neither a transaction nor anything of it in the running system."""
-    return not os.listdir("/run/microos-transactional") and not etc("/")
+    state = Path("/run/microos-transactional")  # none before the first one
+    return not (state.exists() and os.listdir(state)) and not etc("/")
 
 
 def test_roles_tasks_and_all_handlers_run_inside(controller, host, role):
@@ -200,6 +201,38 @@ def test_a_wrong_variable_is_refused_before_anything_happens(controller, host, r
     returncode, out = controller.run([role(tasks="converge.yml", activate="perhaps")])
     assert returncode == 2 and "transaction_activate" in out
     assert "Open the transaction" not in out
+
+
+@pytest.fixture
+def typed(role):
+    """A play of a role that sets a fact, one of ours, and one with a spec of its own."""
+    write("roles/typed/meta/argument_specs.yml", {"argument_specs": {"main": {"options": {
+        "typed_number": {"type": "int"}, "typed_of_a_role": {"choices": ["told"], "required": True},
+        "typed_list": {"type": "list", "elements": "dict", "options": {"name": {"required": True}}}}}}})
+    write("roles/typed/tasks/main.yml", [file("converged")])
+    write("roles/foreign/tasks/main.yml", [{"ansible.builtin.set_fact": {"foreign_told": "told"}}, file("foreign")])
+
+    def play(**variables):
+        return role(roles=["foreign", "microos.transactional.serial_console", "typed"],
+                    keywords={"vars": {"typed_of_a_role": "{{ foreign_told }}", **variables}})
+    return play
+
+
+@pytest.mark.parametrize("arguments", [(), ("--check",)])
+def test_a_wrong_variable_of_any_role_is_refused_before_anything_happens(controller, host, typed, arguments):
+    returncode, out = controller.run([typed(typed_number="many", typed_list=[{"nam": "x"}], serial_console_speed=7)],
+                                     arguments=arguments)
+    said = " ".join(out.split())
+    assert returncode == 2 and "role microos.transactional.serial_console: value of serial_console_speed must be" in said
+    assert "role typed: " in said and "'many'" in said and "missing required arguments: name found in typed_list" in said
+    assert "Nothing was opened" in said and "TASK [foreign" not in out and host.snapshots() == [1] and is_clean(host)
+
+
+def test_a_variable_that_a_role_sets_is_left_to_the_turn_of_the_next(controller, host, typed):
+    controller.check([typed()])
+    assert etc("/.snapshots/2/snapshot") == ["converged", "foreign"]
+    returncode, out = controller.run([typed(typed_of_a_role="{{ foreign_told }}?")])
+    assert returncode == 2 and "TASK [foreign" in out and "value of typed_of_a_role must be one of: told" in out
 
 
 def test_the_next_run_takes_over_from_a_killed_controller(controller, host, role):
