@@ -29,6 +29,8 @@ STORE, MADE = "/var/lib/selinux", "/etc/selinux"
 COPIES = {"active/policy.kern": "policy/policy.*", "active/file_contexts.local": "contexts/files/file_contexts.local"}
 # Labels are made anew at the boot that finds this. The one in / cannot be written
 RELABEL = "/etc/selinux/.autorelabel"
+# Only while the running kernel has a policy
+ENFORCE = "/sys/fs/selinux/enforce"
 DISABLED = "disabled"
 WORD = re.compile(r"[A-Za-z0-9_.-]+\Z")
 TARGET = re.compile(r"/[^\s'\"]*\Z")  # semanage refuses spaces
@@ -178,8 +180,9 @@ def ensure(request: Request, check_mode: bool) -> dict[str, t.Any]:
                                  "transaction, as the role microos.transactional.selinux does")
     before = read(CONFIG)
     after = config_text(before, request.mode, request.policy)
-    # nothing has labels yet, or files came without
-    relabel = request.mode not in (None, DISABLED) and setting(before, "SELINUX") in ("", DISABLED)
+    # nothing has labels yet, or files came without, whatever a package that was installed a moment ago wrote
+    is_on = setting(before, "SELINUX") not in ("", DISABLED) and os.path.exists(ENFORCE)
+    relabel = request.mode not in (None, DISABLED) and not is_on and not os.path.exists(RELABEL)
     # ordered, and never done, as SELinux was not on in between
     recall = request.mode == DISABLED and os.path.exists(RELABEL)
     said: list[str] = []
@@ -203,7 +206,7 @@ def ensure(request: Request, check_mode: bool) -> dict[str, t.Any]:
             _apply(said)
         elif stale:
             command.check(["semodule", "--build", "--noreload"])
-    return {"changed": after != before or bool(said) or stale or recall,
+    return {"changed": after != before or bool(said) or stale or relabel or recall,
             "mode": setting(after, "SELINUX") or DISABLED, "relabel": relabel, "customizations": said,
             "diff": [{"before": before, "after": after, "before_header": CONFIG, "after_header": CONFIG},
                      {"prepared": "".join(f"semanage {line}\n" for line in said)}]}

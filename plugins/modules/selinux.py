@@ -15,7 +15,8 @@ description:
   - Sets the mode and the policy that the snapshot boots with, in C(/etc/selinux/config), and what differs from the
     policy as it came - booleans, contexts of files, types of ports. Run it inside of a transaction, see
     M(microos.transactional.transaction). The running kernel gets nothing of it.
-  - If SELinux was disabled and is not any more, the next boot labels all files anew.
+  - If SELinux was disabled, or is not active in the running kernel, and is switched on, the next boot labels all files
+    anew.
   - All of booleans, contexts and ports are set, or none. They go into the store of the policy, C(/var/lib/selinux),
     which is part of no snapshot, and what is made of it into C(/etc/selinux), which is. If the transaction is aborted,
     the store keeps them, and the next change of the policy brings them into effect, unless they are taken back with
@@ -31,7 +32,7 @@ options:
   mode:
     description:
       - Mode that the snapshot boots with. It stays as it is without.
-      - Files get their labels at the first boot after V(disabled). With V(disabled), an order for this that no boot
+      - Files get their labels at the first boot with SELinux. With V(disabled), an order for this that no boot
         has carried out is taken back.
     type: str
     choices: [enforcing, permissive, disabled]

@@ -75,20 +75,43 @@ def test_what_an_aborted_transaction_left_is_taken_up(controller, host):
     assert host.snapshots() == [1, 2] and compiled(host.snapshot()) != before
 
 
-def test_the_mode(controller, host):
+@pytest.fixture
+def kernel():
+    """Have the running kernel look as if it had a policy, from a call on."""
+    def load():
+        subprocess.run(["sh", "-ec", """
+            mkdir /run/fs; mount --rbind /sys/fs /run/fs; mount -t tmpfs fs /sys/fs
+            mkdir /sys/fs/cgroup /sys/fs/selinux; mount --rbind /run/fs/cgroup /sys/fs/cgroup
+            touch /sys/fs/selinux/enforce"""], check=True)
+    yield load
+    if Path("/run/fs").exists():
+        subprocess.run(["sh", "-ec", "umount -Rl /sys/fs; umount -Rl /run/fs; rmdir /run/fs"], check=True)
+
+
+def test_the_mode(controller, host, kernel):
     controller.check([play(selinux_mode="permissive")])
     root = host.snapshot()
     assert (root / CONFIG).read_text() == "# of the host\nSELINUX=permissive\nSELINUXTYPE=testbed\n"
     mark = root / "etc/selinux/.autorelabel"
     assert mark.exists()
     assert "security=selinux selinux=1" in (root / "etc/kernel/cmdline").read_text()
+    assert "changed=0" in controller.check([play(selinux_mode="permissive")])
     mark.unlink()
+    kernel()
     assert "changed=0" in controller.check([play(selinux_mode="permissive")])
     controller.check([play(selinux_mode="enforcing")])
     assert not (host.snapshot() / "etc/selinux/.autorelabel").exists()
     controller.check([play(selinux_mode="disabled")])
     arguments = (host.snapshot() / "etc/kernel/cmdline").read_text().split()
     assert "selinux=0" in arguments and "security=selinux" not in arguments and "selinux=1" not in arguments
+
+
+def test_labels_are_made_where_the_kernel_has_no_selinux_and_the_configuration_has(controller, host):
+    """As after the installation of a policy, and with selinux=0."""
+    Path("/", CONFIG).write_text("SELINUX=enforcing\nSELINUXTYPE=testbed\n")
+    controller.check([play(selinux_mode="enforcing")])
+    assert (host.snapshot() / "etc/selinux/.autorelabel").exists()
+    assert "changed=0" in controller.check([play(selinux_mode="enforcing")]) and host.snapshots() == [1, 2]
 
 
 def test_labels_are_not_made_for_a_host_without_selinux(controller, host):
@@ -100,6 +123,7 @@ def test_labels_are_not_made_for_a_host_without_selinux(controller, host):
 
 @pytest.mark.parametrize("variables, said", [
     ({"selinux_mode": "on"}, "value of selinux_mode must be one of"),
+    ({"selinux_ports": [{"port": "1", "type": "port_t", "proto": "udp"}]}, "selinux_ports.proto"),
     ({"selinux_booleans": {"nowhere": True}}, "Boolean nowhere is not defined"),
     ({"selinux_contexts": [{"target": "/srv", "type": "nowhere_t"}]}, "Type nowhere_t is invalid")])
 def test_what_cannot_be_is_refused(controller, host, variables, said):
