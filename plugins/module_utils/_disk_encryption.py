@@ -28,6 +28,7 @@ class Key(t.NamedTuple):
     kind: str  # one of KINDS, or the type of a token of somebody else
     pcrs: list[int]  # that a TPM checks
     pin: bool  # that a TPM asks for
+    pcrlock: bool = False  # the registers are in the policy of systemd-pcrlock, and not in the header
 
 
 class Request(t.NamedTuple):
@@ -48,7 +49,7 @@ def parse_header(text: str) -> list[Key]:
         token = tokens.get(slot, {})
         kind = TOKENS.get(token.get("type"), token.get("type")) or "password"
         pcrs = {*token.get("tpm2-pcrs", []), *token.get("tpm2_pubkey_pcrs", [])} if kind == "tpm2" else set()
-        found.append(Key(slot, kind, sorted(pcrs), bool(token.get("tpm2-pin"))))
+        found.append(Key(slot, kind, sorted(pcrs), bool(token.get("tpm2-pin")), bool(token.get("tpm2_pcrlock"))))
     return found
 
 
@@ -68,8 +69,12 @@ def lacks(keys: t.Sequence[Key], request: Request) -> list[str]:
     found = [f"there is no {kind} key" for kind in request.present if kind not in kinds]
     if request.pcrs is not None:
         wanted = sorted(request.pcrs)
-        found += [f"the tpm2 key in slot {key.slot} checks PCRs {key.pcrs or 'none'}, not {wanted}" for key in keys
-                  if key.kind == "tpm2" and key.pcrs != wanted]
+        for key in keys:
+            if key.kind == "tpm2" and key.pcrlock:
+                found.append(f"the tpm2 key in slot {key.slot} checks what the policy of systemd-pcrlock says, and its "
+                             f"header does not tell whether that is PCRs {wanted}")
+            elif key.kind == "tpm2" and key.pcrs != wanted:
+                found.append(f"the tpm2 key in slot {key.slot} checks PCRs {key.pcrs or 'none'}, not {wanted}")
     return found
 
 

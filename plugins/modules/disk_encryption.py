@@ -32,9 +32,13 @@ options:
     choices: [password, recovery, tpm2, fido2, pkcs11]
     default: []
   pcrs:
-    description: The registers that a TPM has to check before it gives its key, all of them. Any if not given.
+    description:
+      - The registers that a TPM has to check before it gives its key, all of them. Any if not given.
+      - A key with a policy of C(systemd-pcrlock) never has them, as it is that policy that tells the registers, and not
+        the device.
     type: list
     elements: int
+    choices: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23]
   absent:
     description: Kinds of keys that are removed.
     type: list
@@ -87,9 +91,12 @@ devices:
           description: As in O(present), or the type of the token if somebody else's program made it.
           type: str
         pcrs:
-          description: The registers that the TPM checks.
+          description: The registers that the TPM checks, as far as the device tells.
           type: list
           elements: int
+        pcrlock:
+          description: Whether the TPM checks those of a policy of C(systemd-pcrlock).
+          type: bool
         pin:
           description: Whether the TPM asks for a PIN.
           type: bool
@@ -112,7 +119,7 @@ def main():
     kinds = {"type": "list", "elements": "str", "choices": list(KINDS), "default": []}
     module = AnsibleModule(
         argument_spec={"devices": {"type": "list", "elements": "path", "default": []}, "present": kinds,
-                       "pcrs": {"type": "list", "elements": "int"}, "absent": kinds},
+                       "pcrs": {"type": "list", "elements": "int", "choices": list(range(24))}, "absent": kinds},
         supports_check_mode=True,
     )
     wanted = Request(module.params["present"], module.params["pcrs"], module.params["absent"])

@@ -53,6 +53,19 @@ def test_what_is_missing_is_an_error(host, device):
     assert "the tpm2 key in slot 2 checks PCRs [7], not [7, 11]" in result["msg"]
 
 
+def test_a_policy_of_pcrlock_does_not_tell_its_registers(host, device):
+    token = json.dumps({"type": "systemd-tpm2", "keyslots": ["2"], "tpm2-blob": "AAAA", "tpm2-pcrs": [],
+                        "tpm2-policy-hash": "00" * 32, "tpm2-pin": False, "tpm2_pcrlock": True})
+    host.check("cryptsetup", "token", "remove", "--token-id", "1", device)
+    assert host.run("cryptsetup", "token", "import", device, input=token).returncode == 0
+    result = host.module("disk_encryption", devices=[device], present=["tpm2"])
+    keys = result["devices"][0]["keys"]
+    assert [(key["kind"], key["pcrlock"]) for key in keys] == [
+        ("password", False), ("recovery", False), ("tpm2", True)]
+    result = host.module("disk_encryption", devices=[device], pcrs=[7])
+    assert result["failed"] and "the tpm2 key in slot 2 checks what the policy of systemd-pcrlock says" in result["msg"]
+
+
 def test_a_removal_and_the_keys_that_stay(host, device, tmp_path):
     def opens():
         return [secret for secret in SECRETS if host.run(
