@@ -9,6 +9,8 @@ Note that this module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
+import fnmatch
+import glob
 import os
 import re
 import typing as t
@@ -21,8 +23,10 @@ from ansible_collections.microos.transactional.plugins.module_utils._tools impor
 
 CONFIG = "/etc/dracut.conf.d/50-ansible-initrd.conf"
 MODULES = "/usr/lib/modules"
+# How the collection's roles have modules loaded
+MODPROBE = "/etc/modprobe.d/50-ansible-*.conf"
 SETTINGS = {"modules": "add_dracutmodules", "omit_modules": "omit_dracutmodules", "drivers": "add_drivers",
-            "files": "install_items"}
+            "omit_drivers": "omit_drivers", "files": "install_items"}
 NAME = re.compile(r"[A-Za-z0-9_./+:@-]+\Z")
 DRIVER = re.compile(r"\.ko(\.\w+)?$")
 # A line as of "ls -l", with the time or the year before the path
@@ -35,6 +39,7 @@ class Request(t.NamedTuple):
     modules: t.Sequence[str]
     omit_modules: t.Sequence[str]
     drivers: t.Sequence[str]
+    omit_drivers: t.Sequence[str]
     files: t.Sequence[str]
 
 
@@ -53,6 +58,9 @@ def validate(request: Request) -> None:
     both = sorted(set(request.modules) & set(request.omit_modules))
     if both:
         raise TransactionalError(f"dracut modules are wanted and omitted as well: {', '.join(both)}")
+    both = sorted(set(map(_driver, request.drivers)) & set(map(_driver, request.omit_drivers)))
+    if both:
+        raise TransactionalError(f"drivers are wanted and omitted as well: {', '.join(both)}")
     relative = [path for path in request.files if not path.startswith("/")]
     if relative:
         raise TransactionalError(f"files need their whole path: {', '.join(relative)}")
@@ -77,10 +85,12 @@ def _driver(path: str) -> str:
 
 def lacks(contents: Contents, request: Request, builtin: t.Iterable[str]) -> list[str]:
     """What differs from the request, in words for the user."""
-    drivers = {_driver(path) for path in [*contents.paths, *builtin] if DRIVER.search(path)}
+    included = {_driver(path) for path in contents.paths if DRIVER.search(path)}
+    drivers = included.union(map(_driver, builtin))
     found = [f"dracut module {name} is missing" for name in request.modules if name not in contents.modules]
     found += [f"dracut module {name} is there" for name in request.omit_modules if name in contents.modules]
     found += [f"driver {name} is missing" for name in request.drivers if _driver(name) not in drivers]
+    found += [f"driver {name} is there" for name in request.omit_drivers if _driver(name) in included]
     # /usr is merged in the initrd, as in the system
     found += [f"file {path} is missing" for path in request.files
               if path.lstrip("/") not in contents.paths and "usr" + path not in contents.paths]
@@ -100,11 +110,23 @@ def kernels() -> dict[str, str]:
     return found
 
 
+def _with_modprobe(request: Request) -> Request:
+    """Options of modules count in the initrd as well, and dracut takes their files for this host alone."""
+    if not any(request):
+        return request
+    return request._replace(files=list(dict.fromkeys([*request.files, *sorted(glob.glob(MODPROBE))])))
+
+
 def _differs(version: str, image: str, request: Request) -> list[str]:
     if not os.path.exists(image):
-        return ["it does not exist"]
+        # sdbootutil makes what nobody asks more of
+        return ["it does not exist"] if any(request) else []
     contents = parse_lsinitrd(command.check(["lsinitrd", image]).stdout)
-    return lacks(contents, request, read(f"{MODULES}/{version}/modules.builtin").split())
+    found = lacks(contents, request, read(f"{MODULES}/{version}/modules.builtin").split())
+    for path in fnmatch.filter(contents.paths, MODPROBE.lstrip("/")):
+        if command.check(["lsinitrd", "--file", path, image]).stdout.strip() != read(f"/{path}").strip():
+            found.append(f"file /{path} is another one")
+    return found
 
 
 def ensure(request: Request, check_mode: bool) -> dict[str, t.Any]:
@@ -114,6 +136,7 @@ def ensure(request: Request, check_mode: bool) -> dict[str, t.Any]:
                                  "microos.transactional.initrd does")
     if not command.which("dracut"):
         raise TransactionalError("dracut is not installed in this snapshot")
+    request = _with_modprobe(request)
     before, after = read(CONFIG), config_text(request)
     images = kernels()
     stale = {version: image for version, image in images.items()

@@ -17,7 +17,11 @@ description:
     not contain what they should. So a snapshot that would not boot for want of a driver never becomes the default.
   - The configuration is C(/etc/dracut.conf.d/50-ansible-initrd.conf), as a whole. Another task with other options
     replaces it.
+  - What M(microos.transactional.drivers) writes into C(/etc/modprobe.d) is in the initrds that are made, and one that
+    has it otherwise is made anew. So run it behind that one.
   - Tried with dracut 106. An initrd lies in C(/boot), or beside the kernel's modules where C(sdbootutil) takes it from.
+    There it stays, also with O(state=absent), as long as the kernel does. C(sdbootutil) would take the one of the
+    snapshot before in its place.
 options:
   state:
     description: V(absent) removes the configuration, and makes the initrds anew without it.
@@ -36,6 +40,11 @@ options:
     default: []
   drivers:
     description: Kernel modules to add, by their names. Those that are built into the kernel are there already.
+    type: list
+    elements: str
+    default: []
+  omit_drivers:
+    description: Kernel modules to leave out, by their names.
     type: list
     elements: str
     default: []
@@ -93,14 +102,15 @@ def main():
     names = {"type": "list", "elements": "str", "default": []}
     module = AnsibleModule(
         argument_spec={"state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-                       "modules": names, "omit_modules": names, "drivers": names, "files": names},
+                       "modules": names, "omit_modules": names, "drivers": names, "omit_drivers": names,
+                       "files": names},
         supports_check_mode=True,
     )
     wanted = Request(*(module.params[name] for name in Request._fields))
 
     def work(_host):
         validate(wanted)
-        return ensure(wanted if module.params["state"] == "present" else Request([], [], [], []), module.check_mode)
+        return ensure(wanted if module.params["state"] == "present" else Request([], [], [], [], []), module.check_mode)
 
     _module.run(module, work)
 

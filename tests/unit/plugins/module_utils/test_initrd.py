@@ -17,7 +17,7 @@ from ansible_collections.microos.transactional.plugins.module_utils._initrd impo
     validate,
 )
 
-NOTHING = Request([], [], [], [])
+NOTHING = Request([], [], [], [], [])
 # dracut 106, shortened
 LISTED = """Image: /boot/initrd-6.12.117+deb13-cloud-amd64: 18M
 ========================================================================
@@ -42,15 +42,16 @@ lrwxrwxrwx   1 root     root            7 Nov 23 19:39 bin -> usr/bin
 
 def test_the_configuration():
     assert config_text(NOTHING) == ""
-    assert config_text(Request(["a", "b"], ["c"], ["d"], ["/etc/e"])) == (
+    assert config_text(Request(["a", "b"], ["c"], ["d"], ["e"], ["/etc/f"])) == (
         '# Written by Ansible\nadd_dracutmodules+=" a b "\nomit_dracutmodules+=" c "\nadd_drivers+=" d "\n'
-        'install_items+=" /etc/e "\n')
+        'omit_drivers+=" e "\ninstall_items+=" /etc/f "\n')
 
 
 @pytest.mark.parametrize("request_, message", [
     (NOTHING._replace(drivers=["a b"]), "'a b' cannot be given to dracut"),
     (NOTHING._replace(drivers=['$(id)"']), "cannot be given to dracut"),
     (NOTHING._replace(modules=["a"], omit_modules=["a"]), "wanted and omitted as well: a"),
+    (NOTHING._replace(drivers=["a-b"], omit_drivers=["a_b"]), "drivers are wanted and omitted as well: a_b"),
     (NOTHING._replace(files=["etc/a"]), "need their whole path: etc/a"),
 ])
 def test_what_is_refused(request_, message):
@@ -63,8 +64,9 @@ def test_what_an_initrd_contains():
     contents = parse_lsinitrd(LISTED)
     assert contents.modules == {"dash", "systemd", "btrfs"}
     assert {"bin", "etc/cmdline.d/00-btrfs.conf", "dev/console"} <= set(contents.paths)
-    fine = Request(["btrfs"], ["crypt"], ["aesni_intel", "loop"], ["/etc/cmdline.d/00-btrfs.conf", "/bin/findmnt"])
+    fine = Request(["btrfs"], ["crypt"], ["aesni_intel", "loop"], ["nouveau"],
+                   ["/etc/cmdline.d/00-btrfs.conf", "/bin/findmnt"])
     assert lacks(contents, fine, ["kernel/drivers/block/loop.ko"]) == []
-    assert lacks(contents, Request(["crypt"], ["dash"], ["nvme"], ["/etc/x"]), []) == [
+    assert lacks(contents, Request(["crypt"], ["dash"], ["nvme"], ["aesni-intel"], ["/etc/x"]), []) == [
         "dracut module crypt is missing", "dracut module dash is there", "driver nvme is missing",
-        "file /etc/x is missing"]
+        "driver aesni-intel is there", "file /etc/x is missing"]
