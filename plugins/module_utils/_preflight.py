@@ -38,7 +38,7 @@ class Measured(t.NamedTuple):
     ram: int  # megabytes
     root: Size
     var: Size | None  # None: it is part of the root file system
-    esp: Size | None
+    esp: Size | None  # None: no kernels lie there
     read_only: bool | None
     degraded: bool
     device_errors: t.Mapping[str, int]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import typing as t
 
 from ansible_collections.microos.transactional.plugins.module_utils._activation import open_transaction
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
@@ -18,7 +19,13 @@ from ansible_collections.microos.transactional.plugins.module_utils._files impor
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
 from ansible_collections.microos.transactional.plugins.module_utils._preflight import MEGABYTE, Measured, Size
 from ansible_collections.microos.transactional.plugins.module_utils._repository_overview import overview
-from ansible_collections.microos.transactional.plugins.module_utils._tools import btrfs, command, snapper, systemd
+from ansible_collections.microos.transactional.plugins.module_utils._tools import (
+    boot_entries,
+    btrfs,
+    command,
+    snapper,
+    systemd,
+)
 
 IN_PROGRESS = "transactional-update-in-progress"
 ESP = ("/boot/efi", "/efi")
@@ -45,6 +52,12 @@ def parse_file_system(mountinfo: str, path: str) -> tuple[str, list[str]] | None
             _fstype, device, options = after.split(" ", 2)
             found = (device, options.split(","))
     return found
+
+
+def find_esp(mountinfo: str, entries: t.Iterable[str]) -> str | None:
+    """Where kernels lie on an EFI system partition, beside their boot entries. GRUB's lie in the snapshots."""
+    return next((path for path in ESP if parse_file_system(mountinfo, path)
+                 and any(entry.startswith(path + "/") for entry in entries)), None)
 
 
 def _size(path: str) -> Size:
@@ -82,7 +95,7 @@ def measure(host: Host) -> Measured:
                         None, [], {})
     table = read("/proc/self/mountinfo")
     root, var = (parse_file_system(table, path) for path in ("/", "/var"))
-    esp = next((path for path in ESP if parse_file_system(table, path)), None)
+    esp = find_esp(table, boot_entries.paths())
     return Measured(
         lacks="", architecture=os.uname().machine, ram=parse_ram(read("/proc/meminfo")), root=_size("/"),
         var=_size("/var") if var and root and var[0] != root[0] else None, esp=_size(esp) if esp else None,

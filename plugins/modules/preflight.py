@@ -50,7 +50,9 @@ options:
     type: int
     default: 2000
   esp_free:
-    description: Free space on the EFI system partition that another kernel and its initrd need, where there is one.
+    description:
+      - Free space on the EFI system partition that another kernel and its initrd need, where boot entries lie on it, as
+        with systemd-boot. GRUB without such entries has its kernels in the snapshots.
     type: int
     default: 200
   tolerance:

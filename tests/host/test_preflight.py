@@ -7,6 +7,9 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+import pytest
 
 SMALL = {"ram_minimum": 1, "root_minimum": 1, "var_minimum": 1, "root_free": 1, "tolerance": 0}
 
@@ -30,6 +33,27 @@ def test_sizes_are_those_of_the_host(host):
         result = host.module("preflight", **dict(SMALL, root_minimum=size - 1 + more, root_recommended=10 ** 6))
         assert levels(result)["/ with /var"] == level, result
         assert result["fit"] == (level != "fail")
+
+
+@pytest.fixture
+def esp(host):
+    """A small one, without entries as GRUB has it."""
+    path = Path("/boot/efi")
+    host.check("mount", "-t", "tmpfs", "tmpfs", "/boot")
+    path.mkdir()
+    host.check("mount", "-t", "tmpfs", "-o", "size=20m", "esp", path)
+    yield path
+    host.check("umount", "--recursive", "/boot")
+
+
+def test_the_esp_is_measured_where_kernels_lie_on_it(host, esp):
+    result = host.module("preflight", **SMALL)
+    assert result["fit"] and "space for kernels on the ESP" not in levels(result), result
+    entries = esp / "loader/entries"
+    entries.mkdir(parents=True)
+    (entries / "token-6.12-1.conf").touch()
+    result = host.module("preflight", **SMALL)
+    assert not result["fit"] and levels(result)["space for kernels on the ESP"] == "fail", result
 
 
 def test_what_is_pending_and_what_is_insecure_is_told(host):

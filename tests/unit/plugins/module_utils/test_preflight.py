@@ -16,6 +16,7 @@ from ansible_collections.microos.transactional.plugins.module_utils._preflight i
     report,
 )
 from ansible_collections.microos.transactional.plugins.module_utils._preflight_measures import (
+    find_esp,
     parse_device_stats,
     parse_file_system,
     parse_ram,
@@ -82,3 +83,12 @@ def test_file_system():
     assert parse_file_system(table, "/") == ("/dev/vda", ["ro", "degraded", "subvolid=267"])
     assert parse_file_system(table, "/var")[0] == "/dev/vda"
     assert parse_file_system(table, "/boot/efi") is None
+
+
+def test_kernels_on_an_esp():
+    table = "50 21 254:1 / /boot/efi rw,relatime shared:12 - vfat /dev/vda1 rw,utf8\n"
+    entry = "/boot/efi/loader/entries/token-6.12-1.conf"
+    assert find_esp(table, [entry]) == "/boot/efi"
+    assert find_esp(table, []) is None
+    assert find_esp(table, ["/boot/loader/entries/token-6.12-1.conf"]) is None
+    assert find_esp("", [entry]) is None
