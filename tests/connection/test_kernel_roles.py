@@ -83,7 +83,8 @@ def test_all_of_them_are_one_snapshot_and_go_again(controller, host):
     controller.check([play(together(kernel_cmdline_absent=[], **{f"{role}_state": "absent" for role in ROLES}))])
     root = host.snapshot()
     assert host.snapshots() == [1, 2, 3]
-    assert (root / CMDLINE).read_text().split() == [word for word in before.split() if word != "quiet"]
+    left = [word for word in before.split() if word != "quiet"]
+    assert (root / CMDLINE).read_text().split() == [*left, "console=tty0"]
     assert not drop_ins(root) and not links(root) and not (root / "etc/tuned/active_profile").exists()
 
 
@@ -96,6 +97,31 @@ def test_alone(controller, host):
     assert (host.snapshot() / CMDLINE).read_text().split()[-1] == "a=1"
     out = controller.check([play(run("kernel_cmdline", arguments))])
     assert "changed=0" in out and host.snapshots() == [1, 2]
+
+
+def test_tuning_alone(controller, host):
+    settings = {"net.ipv4.ip_forward": True, "net.ipv4.tcp_ecn": False, "kernel.domainname": "True.example"}
+    wanted = {"tuning_sysctl": settings}
+    returncode, out = controller.run([play(run("tuning", {**wanted, "tuning_activate": "rebootmgr"}))])
+    # it closes its own transaction, and there is no rebootmgr here to bring it into effect
+    assert returncode == 2 and "rebootmgr is out of the question: rebootmgr is not active" in " ".join(out.split())
+    assert host.snapshots() == [1, 2]
+    assert (host.snapshot() / "etc/sysctl.d/50-ansible-tuning.conf").read_text().splitlines()[1:] == [
+        "kernel.domainname = True.example", "net.ipv4.ip_forward = 1", "net.ipv4.tcp_ecn = 0"]
+    assert "changed=0" in controller.check([play(run("tuning", wanted))])
+
+
+def test_tuned_that_never_was_there_is_gone(controller, host):
+    removal = {"tuning_state": "absent", "tuning_profile": "throughput-performance"}
+    assert "changed=0" in controller.check([play(run("tuning", removal))])
+    assert host.snapshots() == [1]
+
+
+def test_a_serial_console_without_the_screen(controller, host):
+    # as -e gives it
+    controller.check([play(run("serial_console", {"serial_console_screen": "false"}))])
+    words = (host.snapshot() / CMDLINE).read_text().split()
+    assert words[-1] == "console=ttyS0,115200" and "console=tty0" not in words
 
 
 @pytest.mark.parametrize("role, variables, said", [
