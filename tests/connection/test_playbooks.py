@@ -39,6 +39,28 @@ def test_converge_report_and_roll_back(controller, host):
     out = controller.check(named("report"), variables={"targets": "root", **SMALL})
     assert "root: snapshot 1\"" in out
 
+    variables = {"targets": "root", "rollback_activate": "none", "rollback_provenance": {"play": "Converge"}}
+    controller.check(named("rollback"), variables=variables)
+    out = controller.check(named("report"), variables={"targets": "root", **SMALL})
+    assert "root: snapshot 1, pending 2" in out
+    returncode, out = controller.run(named("rollback"), variables={**variables, "rollback_to": "1"})
+    assert returncode == 2 and "mutually exclusive" in out
+
+
+def test_converge_and_apply(controller, host):
+    variables = {"targets": "root", "converge_activate": "apply", "converge_roles": [named("serial_console")]}
+    returncode, out = controller.run(named("converge"), variables=variables, arguments=("--check",))
+    # the testbed has no transactional-update, which can be told only if no trial stands against it
+    assert "a trial ends with a reboot" not in out
+    assert returncode == (2 if "the host has no 'transactional-update apply'" in out else 0)
+
+
+@pytest.mark.parametrize("way, trial", [("reboot", 600), ("none", 0), ("rebootmgr", 0)])
+def test_a_rollback_is_on_trial_where_that_can_be(controller, host, way, trial):
+    variables = {"targets": "root", "rollback_to": "1", "rollback_activate": way}
+    out = controller.check(named("rollback"), variables=variables, arguments=("--check", "-vvv"))
+    assert f'"trial": {trial}' in out
+
 
 def test_update(controller, host, updates):
     controller.check([{"hosts": "root", "gather_facts": False, "become": True, "tasks": [
