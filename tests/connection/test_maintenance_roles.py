@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The roles that keep a host in order: snapshots, repositories, preflight, updates."""
+"""The roles that keep a host in order: snapshots, repositories, preflight, updates, and bootstrap before them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SERVICE = Path("/etc/zypp/services.d/openSUSE.service")
 SETTINGS = Path("/etc/snapper/configs/root")
 
 
-def play(role, **variables):
+def play(role, tasks_from="main", **variables):
     role = f"microos.transactional.{role}"
     return {"hosts": "root", "gather_facts": False, "become": True, "tasks": [
-        {"ansible.builtin.include_role": {"name": role}, "vars": variables}]}
+        {"ansible.builtin.include_role": {"name": role, "tasks_from": tasks_from}, "vars": variables}]}
 
 
 @pytest.fixture
@@ -85,6 +85,20 @@ def test_repositories(controller, host, definitions):
     assert returncode == 2 and "repositories_insecure" in out and not (definitions / "tools.repo").exists()
 
 
+def test_a_password_is_not_printed(controller, host, definitions):
+    secret = {"name": "secret", "baseurl": ["https://repos.example.com/tools"], "username": "me", "password": "geheim"}
+    out = controller.check([play("repositories", repositories_list=[secret])], arguments=("-v",))
+    assert "geheim" not in out
+    refused = dict(secret, baseurl=["http://repos.example.com/tools"])
+    returncode, out = controller.run([play("repositories", repositories_list=[refused])])
+    assert returncode == 2 and "geheim" not in out
+    # without one, the reason is told
+    returncode, out = controller.run([play("repositories", repositories_list=[
+        {"name": "plain", "baseurl": ["http://repos.example.com/plain"]}])])
+    assert returncode == 2 and "is not HTTPS" in out
+    controller.check([play("repositories", repositories_list=[{"name": "secret", "state": "absent"}])])
+
+
 def test_the_service_of_the_distribution_is_replaced(controller, host, definitions):
     SERVICE.parent.mkdir()
     SERVICE.write_text("[openSUSE]\nname=openSUSE\nenabled=1\nautorefresh=1\nurl=/usr/share/zypp/local/service/openSUSE\n"
@@ -98,6 +112,17 @@ def test_the_service_of_the_distribution_is_replaced(controller, host, definitio
     assert "enabled=0\n" in SERVICE.read_text() and "enabled=0\n" in brought.read_text()
     assert "baseurl=https://download.opensuse.org/tumbleweed/repo/oss\n" in (definitions / "repo-oss.repo").read_text()
     assert "changed=0" in controller.check([wanted])
+    # a string, as of "-e"
+    assert "changed=0" in controller.check([play("repositories", repositories_distribution="false")])
+
+    back = [{"name": name, "state": "absent"} for name in ("repo-oss", "repo-non-oss", "update-tumbleweed")]
+    back += [{"name": "openSUSE", "type": "ris", "enabled": True, "allow_insecure": True},
+             {"name": "openSUSE:repo-oss", "enabled": True, "allow_insecure": True}]
+    controller.check([play("repositories", repositories_list=back)])
+    assert "enabled=1\n" in SERVICE.read_text() and "enabled=1\n" in brought.read_text()
+    assert not (definitions / "repo-oss.repo").exists()
+    out = controller.check([play("repositories", repositories_distribution="false")])
+    assert "changed=0" in out and "openSUSE:repo-oss: baseurl: 'http' is not HTTPS" in " ".join(out.split())
 
 
 def test_a_key_and_its_repository_in_a_transaction(controller, host, definitions):
@@ -125,6 +150,8 @@ def test_preflight(controller, host):
     controller.check([play("preflight", preflight_mode="warn", **unfit)])
     returncode, out = controller.run([play("preflight", preflight_mode="maybe")])
     assert returncode == 2 and "preflight_mode" in out
+    # one after the other
+    controller.check([dict(play("preflight", **fit), hosts="root:root-files", serial=1)])
     # of the host itself, where the transaction is seen
     inside = play("transaction", transaction_roles=["microos.transactional.preflight"], **fit)
     returncode, out = controller.run([inside])
@@ -177,7 +204,8 @@ def test_updates_inside(controller, host, a_real_host):
 @pytest.fixture
 def own_settings():
     yield
-    for path in ("transactional-update.conf", "rebootmgr.conf", "tukit.conf.d/50-ansible-updates.conf"):
+    for path in ("transactional-update.conf", "rebootmgr.conf", "tukit.conf.d/50-ansible-updates.conf",
+                 "systemd/system/transactional-update.timer.d/50-ansible-updates.conf"):
         Path("/etc", path).unlink(missing_ok=True)
 
 
@@ -194,3 +222,145 @@ def test_updates_of_a_host_with_an_older_rebootmgr(controller, host, own_setting
     assert "changed=0" in controller.check([wanted])
     returncode, out = controller.run([play("updates", updates_strategy="never")])
     assert returncode == 2 and "updates_strategy" in out
+
+    controller.check([play("updates", updates_state="absent")])
+    assert sorted(path.read_text().splitlines()) == [
+        "[rebootmgr]", "strategy=best-effort", "window-duration=1h30m", "window-start=03:30"]
+    assert "changed=0" in controller.check([play("updates", updates_state="absent")])
+    path.unlink()
+    controller.check([play("updates", updates_state="absent")])
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["updates_on_calendar", "updates_window_start"])
+def test_updates_at_a_time_that_is_none(controller, host, own_settings, name):
+    returncode, out = controller.run([play("updates", updates_method="dup", **{name: "Sundayy"})])
+    assert returncode == 2 and f"{name}: 'Sundayy' is no calendar event of systemd" in " ".join(out.split())
+    assert not Path("/etc/transactional-update.conf").exists()
+
+
+def test_updates_with_booleans_as_text(controller, host, own_settings):
+    wanted = play("updates", updates_auto_import_keys="true", updates_allow_soft_reboot="yes",
+                  updates_allow_kexec="false")
+    controller.check([wanted])
+    assert "ZYPPER_AUTO_IMPORT_KEYS=1\n" in Path("/etc/transactional-update.conf").read_text()
+    assert Path("/etc/tukit.conf.d/50-ansible-updates.conf").read_text().splitlines()[1:] == [
+        "REBOOT_ALLOW_SOFT_REBOOT=true", "REBOOT_ALLOW_KEXEC=false"]
+
+
+# Stands in for systemctl, systemd-run and rebootmgrctl 3.3: an active unit is a file, a timer holds what it will run,
+# and what the daemon of rebootmgr remembers is gone when it stops. The update ends when somebody asks whether it has.
+STANDS_IN = """#!/bin/sh
+cd {state} || exit
+name=${{0##*/}} verb=$1
+[ "$name" = systemd-run ] || shift
+forget() {{ rm -f requested off; }}
+case "$name $verb" in
+"systemctl list-units")
+    cd active
+    for unit in $*; do [ ! -e "$unit" ] || echo "$unit loaded active running"; done ;;
+"systemctl is-active")
+    if [ -e active/rebootmgr.service ]; then echo reboot >requested; else : >rebooted; fi
+    echo inactive; exit 3 ;;
+"systemctl stop")
+    for unit; do rm "active/$unit"; [ "$unit" != rebootmgr.service ] || forget; done ;;
+"systemctl start")
+    for unit; do
+        timer=active/${{unit%.service}}.timer
+        if [ -s "$timer" ]; then sh -c "$(cat "$timer")"; else : >"active/$unit"; fi
+    done ;;
+"systemctl try-restart")
+    [ -e "active/$1" ] || exit 5
+    [ "$1" != rebootmgr.service ] || forget ;;
+"systemctl daemon-reload") ;;
+"systemd-run "*)
+    for last; do case $last in --unit=*) unit=${{last#--unit=}} ;; esac; done
+    echo "$last" >"active/$unit.timer" ;;
+"rebootmgrctl status")
+    [ -e active/rebootmgr.service ] || exit 1
+    case $(cat requested 2>/dev/null) in
+    reboot) said="Reboot requested, waiting for maintenance window" ;;
+    soft-reboot) said="Soft-reboot requested, waiting for maintenance window" ;;
+    *) said="Reboot not requested" ;;
+    esac
+    [ ! -e off ] || said="$said (reboots temporarily disabled)"
+    echo "Status: $said" ;;
+"rebootmgrctl set-strategy") : >off ;;
+rebootmgrctl*) [ ! -e requested ] && echo "$verb" >requested ;;
+*) exit 9 ;;
+esac
+"""
+RUNTIME = Path("/run/systemd/system")
+
+
+@pytest.fixture
+def systemd(tmp_path):
+    """What is told of the units, and a play that uses them."""
+    program = tmp_path / "systemctl"
+    program.write_text(STANDS_IN.format(state=tmp_path))
+    program.chmod(0o755)
+    for name in ("systemd-run", "rebootmgrctl"):
+        (tmp_path / name).symlink_to(program)
+    (tmp_path / "active").mkdir()
+    RUNTIME.mkdir(parents=True)
+    yield tmp_path
+    RUNTIME.rmdir()
+
+
+def units(systemd):
+    return sorted(path.name for path in (systemd / "active").iterdir())
+
+
+def with_units(systemd, wanted):
+    return dict(wanted, environment={"PATH": f"{systemd}:/usr/sbin:/usr/bin:/sbin:/bin"})
+
+
+@pytest.mark.parametrize("off", [False, True])
+def test_a_pause_of_updates(controller, host, systemd, off):
+    before = ["rebootmgr.service", "snapper-cleanup.timer", "transactional-update.timer"]
+    for name in before:
+        (systemd / "active" / name).touch()
+    if off:
+        (systemd / "off").touch()
+    pause = with_units(systemd, play("updates", tasks_from="pause"))
+    controller.check([pause])
+    paused = ["microos-updates-resume-reboots.timer", "microos-updates-resume.timer"]
+    assert units(systemd) == paused and not (systemd / "rebooted").exists()
+    resume = with_units(systemd, play("updates", tasks_from="resume"))
+    controller.check([resume])
+    # the update that was at work has requested it
+    assert units(systemd) == before and (systemd / "requested").read_text() == "reboot\n"
+    assert (systemd / "off").exists() == off
+    assert "changed=0" in controller.check([resume])
+
+
+def test_a_pause_of_nothing(controller, host, systemd):
+    (systemd / "active/sshd.service").touch()
+    out = controller.check([with_units(systemd, play("updates", tasks_from="pause", updates_pause_units=[]))])
+    assert "changed=0" in out and units(systemd) == ["sshd.service"]
+
+
+def test_a_requested_reboot_outlives_another_window(controller, host, systemd, own_settings):
+    (systemd / "active/rebootmgr.service").touch()
+    (systemd / "requested").write_text("soft-reboot\n")
+    controller.check([with_units(systemd, play("updates", updates_window_start="04:00"))])
+    assert (systemd / "requested").read_text() == "soft-reboot\n"
+    assert "window-start=04:00\n" in Path("/etc/rebootmgr.conf").read_text()
+
+
+@pytest.mark.parametrize("role, tasks_from", [("updates", "pause"), ("updates", "resume"), ("bootstrap", "main")])
+def test_not_inside(controller, host, role, tasks_from):
+    tasks = Path("/run/controller/inside.yml")
+    tasks.write_text(json.dumps(play(role, tasks_from=tasks_from)["tasks"]))
+    returncode, out = controller.run([play("transaction", transaction_tasks=["inside.yml"])])
+    tasks.unlink()
+    assert returncode == 2 and "a transaction is open here" in " ".join(out.split())
+    assert host.snapshots() == [1]
+
+
+def test_bootstrap_does_not_boot_if_it_shall_not(controller, host):
+    wanted = {"bootstrap_packages": ["testbed-hello"]}
+    for reboot in (True, "false"):
+        out = controller.check([play("bootstrap", bootstrap_reboot=reboot, **wanted)], arguments=("--check",))
+        assert "would install testbed-hello in a new snapshot" in out
+        assert ("and boot into it" in out) == (reboot is True)

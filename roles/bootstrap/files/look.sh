@@ -15,6 +15,7 @@ missing_in() {
 }
 echo "current=$current"
 echo "default=$default"
+echo "inside=$TRANSACTIONAL_UPDATE_ROOT"
 echo "boot=$(cat /proc/sys/kernel/random/boot_id)"
 here=$(missing_in / "$@")
 pending=$here
