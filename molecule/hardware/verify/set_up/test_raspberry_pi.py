@@ -8,4 +8,4 @@
 def test_the_lines_are_there(host):
     assert host.mount_point("/boot/efi").filesystem == "vfat"
     lines = host.file("/boot/efi/extraconfig.txt").content_string.splitlines()
-    assert [line for line in lines if not line.startswith("#")] == ["dtparam=i2c_arm=on"]
+    assert [line for line in lines if not line.startswith("#")] == ["[all]", "dtparam=i2c_arm=on"]
