@@ -13,9 +13,9 @@ import pytest
 
 CMDLINE = "etc/kernel/cmdline"
 KDUMP = {"kdump_packages": ["testbed-kdump"], "kdump_crashkernel": ["72M,low", "512M,high"],
-         "kdump_settings": {"KDUMP_SAVEDIR": "/srv/crash dumps"}}
+         "kdump_settings": {"KDUMP_SAVEDIR": "/srv/crash dumps", "KDUMP_IMMEDIATE_REBOOT": False}}
 PI = {"raspberry_pi_force": True, "raspberry_pi_overlays": ["w1-gpio,gpiopin=4"],
-      "raspberry_pi_parameters": ["i2c_arm=on"], "raspberry_pi_settings": {"gpu_mem": 16, "enable_uart": 1}}
+      "raspberry_pi_parameters": ["i2c_arm=on"], "raspberry_pi_settings": {"gpu_mem": 16, "enable_uart": True}}
 
 
 def play(role, **variables):
@@ -43,6 +43,7 @@ def test_kdump(controller, host):
     root = host.snapshot()
     assert settings(root) == ["/srv/crash dumps", "false", "crashkernel=72M,low crashkernel=512M,high"]
     assert (root / CMDLINE).read_text().split() == [*before.split(), "crashkernel=72M,low", "crashkernel=512M,high"]
+    assert '\nKDUMP_IMMEDIATE_REBOOT="false"\n' in (root / "etc/sysconfig/kdump").read_text()
     assert is_enabled(root)
     assert "changed=0" in controller.check([play("kdump", **KDUMP)]) and host.snapshots() == [1, 2]
 
@@ -65,21 +66,24 @@ def test_kdump_refuses_before_anything_is_opened(controller, host, variables):
 
 def test_raspberry_pi(controller, host, tmp_path):
     path = tmp_path / "extraconfig.txt"
-    path.write_text("dtoverlay=mine\n")
+    path.write_text("[pi4]\ndtoverlay=mine\n")
     wanted = {**PI, "raspberry_pi_file": str(path)}
     controller.check([play("raspberry_pi", **wanted)], arguments=("--check",))
-    assert path.read_text() == "dtoverlay=mine\n"
-    controller.check([play("raspberry_pi", **wanted)])
+    assert path.read_text() == "[pi4]\ndtoverlay=mine\n"
+    out = controller.check([play("raspberry_pi", **wanted)])
+    assert f"{path} has changed, and the firmware reads it at the next reboot" in out
     assert [line for line in path.read_text().splitlines() if not line.startswith("#")] == [
-        "dtoverlay=mine", "dtoverlay=w1-gpio,gpiopin=4", "dtparam=i2c_arm=on", "enable_uart=1", "gpu_mem=16"]
+        "[pi4]", "dtoverlay=mine", "[all]", "dtoverlay=w1-gpio,gpiopin=4", "dtparam=i2c_arm=on", "enable_uart=1",
+        "gpu_mem=16"]
     assert "changed=0" in controller.check([play("raspberry_pi", **wanted)])
     controller.check([play("raspberry_pi", **wanted, raspberry_pi_state="absent")])
-    assert path.read_text() == "dtoverlay=mine\n"
+    assert path.read_text() == "[pi4]\ndtoverlay=mine\n"
     assert host.snapshots() == [1]
 
 
 @pytest.mark.parametrize("variables, said", [
-    ({"raspberry_pi_force": False}, "device-tree"), ({"raspberry_pi_settings": {"a": "b c"}}, "name=value"),
+    ({"raspberry_pi_force": "false"}, "this is no Raspberry Pi, but"),
+    ({"raspberry_pi_settings": {"a": "b c"}}, "name=value"),
     ({"raspberry_pi_parameters": ["a=" + 98 * "x"]}, "98 characters")])
 def test_raspberry_pi_refuses(controller, tmp_path, variables, said):
     path = tmp_path / "extraconfig.txt"
