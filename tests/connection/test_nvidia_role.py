@@ -63,7 +63,7 @@ def test_driver_and_user_space_of_one_version(controller, host):
     assert installed(root) == {
         f"{KMP}-default": "580.95.05_k6.12.1", UTILS: "580.95.05", "nvidia-container-toolkit": "1.18"}
     assert (root / CONFIG).read_text().splitlines()[1:] == ["blacklist nouveau", "options nvidia numifbs=2"]
-    assert (root / WANTED).is_symlink() and (root / UNIT).exists()
+    assert (root / WANTED).is_symlink() and "ExecStartPre=/usr/sbin/modprobe nvidia\n" in (root / UNIT).read_text()
     assert "nvidia-smi" in next((root / CHECKS).glob("nvidia*")).read_text()
     assert "changed=0" in controller.check([wanted]) and host.snapshots() == [1, 2]
     # an installed driver stays, and so does its user space, though newer ones are there
