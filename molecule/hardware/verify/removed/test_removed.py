@@ -36,6 +36,10 @@ def test_the_kernel_has_the_arguments_of_before(host):
         assert arguments(host, path) == arguments(host, former)
 
 
+def test_no_firmware_is_left(host):
+    assert not host.check_output("rpm -qa '*-firmware'")
+
+
 def test_the_watchdog_is_left_alone(host):
     assert host.check_output("systemctl show --property RuntimeWatchdogUSec --value") == "0"
     assert host.check_output("cat /sys/class/watchdog/watchdog0/state") == "inactive"

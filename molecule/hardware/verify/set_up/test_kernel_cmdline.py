@@ -10,6 +10,11 @@ def test_all_roles_made_one_snapshot(host):
     assert host.check_output("findmnt --noheadings --output FSROOT /") == "/@/.snapshots/2/snapshot"
 
 
+def test_there_was_one_reboot(host):
+    boots = host.check_output("journalctl --quiet --list-boots | wc --lines")
+    assert int(boots) == int(host.file("/var/lib/former/boots").content_string) + 1
+
+
 def test_the_kernel_got_them(host):
     words = host.file("/proc/cmdline").content_string.split()
     assert "testbed.seen=1" in words
