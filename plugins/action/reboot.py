@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 
+from ansible.errors import AnsibleConnectionFailure
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action.reboot import ActionModule as CoreReboot
 
@@ -32,6 +33,12 @@ for unit in $(systemctl --failed --plain --no-legend | cut -d ' ' -f 1); do
     echo "$unit: $(journalctl --boot --unit="$unit" --output=cat --lines=3 | tr '\\n' ' ')"
 done
 exit $rc"""
+# Nothing of the snapshot on trial can be asked of another one, to which the host has gone back already
+IN_SNAPSHOT = """case $({path} findmnt --noheadings --first-only --output FSROOT /) in
+*/.snapshots/{number}/snapshot)
+{command}
+;;
+esac"""
 
 
 class ActionModule(CoreReboot):
@@ -43,6 +50,8 @@ class ActionModule(CoreReboot):
 
     def run(self, tmp=None, task_vars=None):
         self._supports_check_mode = True
+        if getattr(self._task, "async_val", 0):  # core would say so after the host is prepared
+            return {"failed": True, "msg": f"{self._task.action} waits for the host by itself and takes no 'async'"}
         with outside(self._connection):
             return self._activate(tmp, task_vars or {})
 
@@ -57,6 +66,7 @@ class ActionModule(CoreReboot):
             return result
 
         self._notice_dead_connections()
+        self._forget_directory()
         start = time.monotonic()
         self._trial = result.get("trial")
         rebooted = self._reboot(tmp, task_vars)
@@ -75,7 +85,10 @@ class ActionModule(CoreReboot):
         """Core's part. In a trial the host may be cut off at first, and come back by itself."""
         args = dict(self._task.args)
         if self._trial:
-            self._task.args["reboot_timeout"] = 2 * self._patience() + self._trial["seconds"]
+            command = args.get("test_command") or self.DEFAULT_TEST_COMMAND
+            self._task.args.update(
+                reboot_timeout=2 * self._patience() + self._trial["seconds"],
+                test_command=IN_SNAPSHOT.format(path=PATH, number=self._trial["snapshot"], command=command))
         try:
             return super().run(tmp, task_vars)
         finally:
@@ -108,6 +121,11 @@ class ActionModule(CoreReboot):
         self._connection.set_option("ssh_extra_args", f"{extra} {KEEPALIVE}")
         self._connection.reset()
 
+    def _forget_directory(self):
+        """Where modules are copied to may be gone after a boot."""
+        self._remove_tmp_path(self._connection._shell.tmpdir)
+        self._connection._shell.tmpdir = None
+
     def _prove(self, result, task_vars):
         """A success only if the host runs the snapshot it was rebooted for, and is well."""
         after = _decision.ask(self, task_vars, MODULE, _after=result["snapshot"])
@@ -117,6 +135,8 @@ class ActionModule(CoreReboot):
             return
         result.update({key: after[key] for key in ("snapshot_booted", "pending", "decided_by", "decision")
                        if key in after})
+        if self._trial and after["trial"].get("id") == self._trial["id"]:
+            result["trial"].update(after["trial"])
         if "decided_by" in after:
             result.update(failed=True, msg=(
                 f"rebooted for snapshot {result['snapshot']}, but snapshot {after['snapshot_booted']} came up, decided "
@@ -128,7 +148,19 @@ class ActionModule(CoreReboot):
     def _complete(self, result):
         """What is checked after each boot has to be in order."""
         script = BOOT_COMPLETE.format(path=f"export {PATH}", seconds=self._patience())
-        said = self._low_level_execute_command(script, sudoable=True)
+        deadline = time.monotonic() + self._patience()
+        while True:
+            try:
+                said = self._low_level_execute_command(script, sudoable=True)
+                break
+            except AnsibleConnectionFailure as exc:
+                _decision.reconnect(self)
+                # in a trial, one that went back meanwhile tells so when it is asked for the confirmation
+                if not self._trial or time.monotonic() > deadline:
+                    result.update(failed=True, msg=(f"snapshot {result['snapshot']} came up, but the host was lost "
+                                                    f"while it waited for boot-complete.target: {exc}"))
+                    return
+                time.sleep(_decision.POLL_SECONDS)
         result["failed_units"] = said["stdout_lines"]
         if said["rc"] != 0:
             result.update(failed=True, msg=(
@@ -139,7 +171,8 @@ class ActionModule(CoreReboot):
     def _decide(self, result, task_vars):
         """Confirm the trial or see it end: the result tells where the host is at last."""
         identity = self._trial["id"]
-        if not result.get("failed"):
+        was_well = not result.get("failed")
+        if was_well:
             if not self._option("confirm", True):
                 return
             answer = _decision.ask(self, task_vars, state="confirmed", id=identity)
@@ -155,6 +188,10 @@ class ActionModule(CoreReboot):
             result["msg"] += f". The host was not seen to go back by itself: {answer.get('msg', state)}"
             return
         result.update(snapshot_booted=answer["booted"], pending=answer["pending"])
+        if was_well and state == "confirmed":  # only the word of it was lost
+            result["failed"] = False
+            del result["msg"]
+            return
         if result.get("decided_by") != "trial":
             result["msg"] += (f". The trial of snapshot {result['snapshot']} is {state} "
                               f"({result['trial'].get('reason')}); the host runs snapshot {answer['booted']} now")

@@ -18,6 +18,7 @@ from ansible_collections.microos.transactional.plugins.module_utils import (
     _kexec,
     _nextroot,
     _resident,
+    _snapshot_diff,
     _trial,
 )
 from ansible_collections.microos.transactional.plugins.module_utils._engine.base import Engine
@@ -26,7 +27,6 @@ from ansible_collections.microos.transactional.plugins.module_utils._host import
 from ansible_collections.microos.transactional.plugins.module_utils._lock import Lock
 from ansible_collections.microos.transactional.plugins.module_utils._tools import (
     boot_entries,
-    btrfs,
     command,
     rebootmgr,
     rpm,
@@ -121,15 +121,9 @@ def _packages_with_hint(old: str, new: str) -> list[str]:
     return sorted({dict(row)["name"] for row in hinting & (before ^ after)})
 
 
-def _differences(old: int, new: int) -> list[tuple[str, str]]:
-    before, after = snapper.path_of(old), snapper.path_of(new)
-    if not btrfs.is_subvolume(after + "/etc"):
-        return _difference.compare(before, after)
-    # until the first boot, the syncpoint in a nested /etc is how it was when the snapshot was made
-    syncpoint = after + "/etc/etc.syncpoint"
-    etc = _difference.compare(syncpoint if os.path.isdir(syncpoint) else "/etc", after + "/etc",
-                              {"/etc.syncpoint", "/transactional-update.comparewith"})
-    return _difference.compare(before, after, {"/etc"}) + [(f"/etc{path}", kind) for path, kind in etc]
+def _differences(host: Host, old: int, new: int) -> list[tuple[str, str]]:
+    trees = _snapshot_diff.find_trees(host, old, new)
+    return sorted((path, kind) for path, kind, _aspects in _snapshot_diff.changes_below(trees, "/"))
 
 
 def _loaded(host: Host) -> int | None:
@@ -143,12 +137,12 @@ def _loaded(host: Host) -> int | None:
 
 def find_change(host: Host, default: int) -> Change:
     """Compare the running snapshot with the default one."""
-    differences = _differences(host.booted, default)
+    differences = _differences(host, host.booted, default)
     loaded = _loaded(host)
     if loaded is None:
         boot = ["what changed since the kernel was started, from a snapshot that is not known any more"]
     else:
-        boot = only_a_boot(differences if loaded == host.booted else _differences(loaded, default))
+        boot = only_a_boot(differences if loaded == host.booted else _differences(host, loaded, default))
         entries = boot_entries.entries()
         if entries.get(loaded) != entries.get(default):
             boot.append("another boot entry")
@@ -212,6 +206,7 @@ def decide(engine: Engine, method: str, force: bool, trial: int) -> tuple[str, s
     if method in (REBOOTMGR, KURED, NOTIFY) and trial:
         raise TransactionalError(f"there is no trial with {method}: nobody would be there to confirm it")
     if trial:
+        _trial.refuse_if_impossible(host, default)
         obstacles[APPLY] = "a trial ends with a reboot if it fails, and has to begin with one"
     if method != "auto":
         if method in obstacles:
@@ -227,12 +222,24 @@ def decide(engine: Engine, method: str, force: bool, trial: int) -> tuple[str, s
     return least(*need(find_change(host, default)), obstacles)
 
 
-def activate(engine: Engine, method: str, force: bool, expected: int | None, trial: int, check_mode: bool) -> dict:
+def activate(engine: Engine, method: str, force: bool, expected: int | None, trial: int, delay: int,
+             check_mode: bool) -> dict:
     """Do what is done on the host: all of an ``apply``, and what comes before the command for the other ways.
 
     ``expected`` is the snapshot that has to be the default. ``trial`` is in seconds, 0 for none; there is none either
-    if nothing is pending.
+    if nothing is pending. The reboot itself is ordered up to ``delay`` seconds later.
     """
+    lock = Lock()
+    if not check_mode and method != NONE and (force or engine.host.default() != engine.host.current):
+        lock.acquire("ansible: reboot")
+    try:
+        return _activate(engine, method, force, expected, trial, delay, check_mode)
+    finally:
+        lock.release()
+
+
+def _activate(engine: Engine, method: str, force: bool, expected: int | None, trial: int, delay: int,
+              check_mode: bool) -> dict:
     host = engine.host
     default = host.default()
     if expected not in (None, default):
@@ -249,37 +256,46 @@ def activate(engine: Engine, method: str, force: bool, expected: int | None, tri
               "snapshot_before": host.current, "pending": default != host.current, "rebooted": False, "elapsed": 0}
     if way == NONE or check_mode:
         return result
-    lock = Lock()
-    lock.acquire(f"ansible: {way}")
-    try:
-        engine.mend_boot_entry()
-        if way == APPLY:
-            start = time.monotonic()
-            transactional_update.apply()
-            current = Host().current
-            if current != default:
-                raise TransactionalError(f"transactional-update applied snapshot {default}, but /usr is of {current}")
-            result.update(pending=False, elapsed=int(time.monotonic() - start))
-        elif way == REBOOTMGR:
-            result["changed"] = not rebootmgr.is_requested(rebootmgr.status())
-            said = rebootmgr.request()
-            result["scheduled_for"] = rebootmgr.parse_time(said)
-            if rebootmgr.is_disabled(said):
-                result["warnings"] = ["rebootmgr took the request, and will not reboot before its reboots are enabled "
-                                      "again: 'rebootmgrctl set-strategy on'"]
-        elif way in (KURED, NOTIFY):
-            transactional_update.leave_reboot(way)
-        elif way == SOFT_REBOOT and default != host.booted:
-            _nextroot.prepare(default)
-        else:
-            # systemd would take what is there for the wish to go into it, even at a full reboot
-            _nextroot.clear()
-        if trial and default != host.current:
-            result["trial"] = _trial.prepare(host, trial, once=way == REBOOT)
-        if way == KEXEC:
-            _kexec.load(default, _trial.REBOOT_ON_FAILURE if "trial" in result else "")
-        if way == SOFT_REBOOT and reboot_needed() == "soft-reboot":
-            os.unlink(REBOOT_NEEDED)  # /run survives, the need does not
-    finally:
-        lock.release()
+    if way in WAYS:
+        engine.refuse_if_busy()
+    engine.mend_boot_entry()
+    if way == APPLY:
+        start = time.monotonic()
+        transactional_update.apply()
+        current = Host().current
+        if current != default:
+            raise TransactionalError(f"transactional-update applied snapshot {default}, but /usr is of {current}")
+        result.update(pending=False, elapsed=int(time.monotonic() - start))
+    elif way == REBOOTMGR:
+        result["changed"] = not rebootmgr.is_requested(rebootmgr.status())
+        said = rebootmgr.request()
+        result["scheduled_for"] = rebootmgr.parse_time(said)
+        if rebootmgr.is_disabled(said):
+            result["warnings"] = ["rebootmgr took the request, and will not reboot before its reboots are enabled "
+                                  "again: 'rebootmgrctl set-strategy on'"]
+    elif way in (KURED, NOTIFY):
+        transactional_update.leave_reboot(way)
+    elif trial and default != host.current:
+        with _trial.prepared(host, trial, delay, once=way == REBOOT) as result["trial"]:
+            _prepare_way(host, way, default, _trial.REBOOT_ON_FAILURE)
+        if way != SOFT_REBOOT and _trial.is_unlocked_by_measurement():
+            result["warnings"] = ["a TPM unlocks a disk of this host and may refuse other kernel arguments, so the "
+                                  f"trial starts snapshot {default} without '{_trial.REBOOT_ON_FAILURE}': if its "
+                                  "kernel panics, the host stays there, unless a watchdog or its own arguments "
+                                  "restart it"]
+    else:
+        _prepare_way(host, way, default)
     return result
+
+
+def _prepare_way(host: Host, way: str, default: int, kernel_arguments: str = "") -> None:
+    """What the command for the reboot needs."""
+    if way != SOFT_REBOOT:
+        # systemd would take what is there for the wish to go into it, even at a full reboot
+        _nextroot.clear()
+    elif default != host.booted:
+        _nextroot.prepare(default)
+        if reboot_needed() == "soft-reboot":
+            os.unlink(REBOOT_NEEDED)  # /run survives, the need does not
+    if way == KEXEC:
+        _kexec.load(default, kernel_arguments)

@@ -73,4 +73,4 @@ def came_up(engine: Engine, expected: int) -> dict:
                 _rollback.rollback(engine, "drop_pending", True, check_mode=False, diff=False)
             except TransactionalError as error:
                 result["decision"] += f"; that snapshot stays the default, as {error}"
-    return dict(result, pending=host.default() != host.current)
+    return dict(result, pending=host.default() != host.current, trial=_trial.tell())

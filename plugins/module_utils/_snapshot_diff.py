@@ -129,7 +129,8 @@ def _change_at(trees: Trees, path: str) -> t.Iterator[tuple[str, str, list[str]]
         yield path, _difference.ADDED if is_ else _difference.REMOVED, []
 
 
-def _changes_below(trees: Trees, path: str) -> t.Iterator[tuple[str, str, list[str]]]:
+def changes_below(trees: Trees, path: str) -> t.Iterator[tuple[str, str, list[str]]]:
+    """All differences that show after the boot, except for databases, as ``_difference.changes`` yields them."""
     if _below(path, ETC):
         found = _difference.changes(trees.etc, trees.after + ETC, (SYNCPOINT, SYNCED_WITH), path[len(ETC):])
         yield from ((ETC + below, kind, aspects) for below, kind, aspects in found)
@@ -137,14 +138,14 @@ def _changes_below(trees: Trees, path: str) -> t.Iterator[tuple[str, str, list[s
     top = path.rstrip("/")
     yield from _difference.changes(trees.before, trees.after, trees.hidden.union(DATABASES, [ETC]), top)
     if not top:
-        yield from _changes_below(trees, ETC)
+        yield from changes_below(trees, ETC)
 
 
 def find_files(trees: Trees, paths: t.Sequence[str]) -> list[dict]:
     """All different files at and below the paths, as the module reports them."""
     found: dict[str, dict] = {}
     for top in paths:
-        for changes in (_change_at(trees, top), _changes_below(trees, top)):
+        for changes in (_change_at(trees, top), changes_below(trees, top)):
             for path, kind, aspects in changes:
                 found[path] = {"path": path, "change": kind, "aspects": aspects}
     return [found[path] for path in sorted(found)]

@@ -13,6 +13,7 @@ Note that this module util is PRIVATE to the collection.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import typing as t
 import uuid
@@ -24,8 +25,10 @@ from ansible_collections.microos.transactional.plugins.module_utils._host import
 from ansible_collections.microos.transactional.plugins.module_utils._tools import (
     boot_entries,
     boot_loader,
+    btrfs,
     command,
     disks,
+    mounts,
     snapper,
 )
 
@@ -44,6 +47,7 @@ def tell() -> dict:
     except FileNotFoundError:
         return {"state": "none"}
     numbers = ("snapshot", "previous", "seconds", "boots")
+    record.setdefault("state", "none")
     return {name: int(value) if name in numbers and value.isdigit() else value for name, value in record.items()}
 
 
@@ -65,13 +69,30 @@ def refuse_if_under_way() -> None:
             "microos.transactional.trial or, on the host, with: sh " + _trial_files.SCRIPT + " confirm", trial=trial)
 
 
-def way_back(snapshots: t.Iterable[t.Mapping], current: int, new: int) -> list[int]:
-    """Where to go back to: the current snapshot, or the newest of the others."""
-    others = [row["number"] for row in snapshots if row["number"] not in (current, new) and not is_open(row)]
-    return [current] + sorted(others, reverse=True)[:ALTERNATIVES - 1]
+def way_back(snapshots: t.Iterable[t.Mapping], current: int, new: int, usable: t.Callable[[int], bool]) -> list[int]:
+    """Where to go back to: the current snapshot, or the newest usable ones before it; later ones were left once."""
+    others = sorted((row["number"] for row in snapshots
+                     if row["number"] < current and row["number"] != new and not is_open(row)), reverse=True)
+    return [current] + list(itertools.islice(filter(usable, others), ALTERNATIVES - 1))
 
 
-def _is_unlocked_by_measurement() -> bool:
+def refuse_if_impossible(host: Host, new: int) -> None:
+    """Raise an error if the script cannot be put into the new snapshot, as its /etc comes from somewhere else."""
+    if not _is_writable(new):
+        etc = mounts.mount_at(host.mounts, "/etc")
+        raise TransactionalError(
+            f"there is no trial of snapshot {new}: its /etc cannot be written"
+            + (", as it is an overlay (transactional-update before 5.0)" if etc and etc.fstype == "overlay" else "")
+            + "; use 'trial: 0'")
+
+
+def _is_writable(number: int) -> bool:
+    """Whether the /etc of a snapshot is a subvolume of its own (transactional-update 5.0), or the root is writable."""
+    root = snapper.path_of(number)
+    return not btrfs.is_read_only(root + "/etc" if btrfs.is_subvolume(root + "/etc") else root)
+
+
+def is_unlocked_by_measurement() -> bool:
     """Whether a disk is unlocked by a TPM, which may refuse kernel arguments that it does not know."""
     with contextlib.suppress(FileNotFoundError), open("/etc/crypttab", encoding="utf-8", errors="replace") as stream:
         return any("tpm2-device=" in line for line in stream if not line.startswith("#"))
@@ -81,18 +102,17 @@ def _is_unlocked_by_measurement() -> bool:
 def make_plan(host: Host, seconds: int) -> tuple[_trial_files.Plan, str]:
     """The plan of a trial of the default snapshot, and the text of its boot entry if it gets one."""
     new = host.default()
-    back = way_back(snapper.snapshots(), host.current, new)
-    entries, text = {}, ""
-    if boot_loader.knows_one_shot():
-        known = boot_entries.by_snapshot()
-        for number in (new, host.current):
-            if number not in known:
-                raise TransactionalError(f"there is no trial without a boot entry for snapshot {number}; there are "
-                                         f"entries for {', '.join(map(str, sorted(known))) or 'none'}")
-        entries = {number: boot_entries.entry_id(known[number][0]) for number in [new] + back if number in known}
-        path, own = known[new]
-        if not _is_unlocked_by_measurement():
-            text = _trial_files.trial_entry(own, REBOOT_ON_FAILURE)
+    chooses = boot_loader.knows_one_shot()
+    known = boot_entries.by_snapshot() if chooses else {}
+    for number in (new, host.current) if chooses else ():
+        if number not in known:
+            raise TransactionalError(f"there is no trial without a boot entry for snapshot {number}; there are "
+                                     f"entries for {', '.join(map(str, sorted(known))) or 'none'}")
+    back = way_back(snapper.snapshots(), host.current, new,
+                    lambda number: _is_writable(number) and (number in known or not chooses))
+    entries = {number: boot_entries.entry_id(known[number][0]) for number in [new] + back if chooses}
+    path, own = known.get(new, ("", ""))
+    text = "" if not chooses or is_unlocked_by_measurement() else _trial_files.trial_entry(own, REBOOT_ON_FAILURE)
     trial_entry = os.path.join(os.path.dirname(path), TRIAL_ENTRY) if text else ""
     return _trial_files.Plan(str(uuid.uuid4()), seconds, new, back, entries, trial_entry), text
 
@@ -119,8 +139,9 @@ def _install(plan: _trial_files.Plan) -> None:
             os.symlink(target, root + path)
 
 
-def _remove(plan: _trial_files.Plan) -> None:
-    """After a preparation that failed."""
+def forget(plan: _trial_files.Plan) -> None:
+    """Take back a preparation that nothing came of: the snapshot waits for its first boot, as before."""
+    command.run(["systemctl", "stop", _trial_files.WAIT])
     paths = list(_trial_files.links()) + list(_trial_files.texts(plan))
     found = [root + path for root in _roots(plan) for path in paths]
     for path in found + [plan.trial_entry, _trial_files.RECORD, _trial_files.FLAG]:
@@ -135,8 +156,12 @@ def _remove(plan: _trial_files.Plan) -> None:
                 work()
 
 
-def prepare(host: Host, seconds: int, once: bool) -> dict:
+@contextlib.contextmanager
+def prepared(host: Host, seconds: int, delay: int, once: bool) -> t.Iterator[dict]:
     """Have the default snapshot on trial from the next start on; ``once`` if the boot loader is what starts it.
+
+    After an error in the block, too, nothing of it is left. If the host is not rebooted within ``delay`` and the time
+    for a confirmation, the trial is over as if it had failed.
 
     Until the boot loader is told, a power cut leads into the new snapshot, and the trial begins; from then on it leads
     into the current one, and the trial is over.
@@ -148,7 +173,7 @@ def prepare(host: Host, seconds: int, once: bool) -> dict:
     try:
         _install(plan)
         _write(_trial_files.RECORD, "".join(f"{name}={value}\n" for name, value in record.items()))
-        _write(_trial_files.FLAG, "")
+        command.check(["sh", _trial_files.SCRIPT, "arm", str(seconds + delay)])
         if once and entry:
             _write(plan.trial_entry, entry)
         disks.flush()
@@ -156,11 +181,11 @@ def prepare(host: Host, seconds: int, once: bool) -> dict:
             boot_loader.set_default(plan.entries[host.current])
         if plan.entries and once:
             boot_loader.set_one_shot(TRIAL_ENTRY if entry else plan.entries[plan.new])
+        yield dict(record, boot_loader="one-shot" if plan.entries and once else "default" if plan.entries else "none")
     except (OSError, TransactionalError) as exc:
-        _remove(plan)
+        forget(plan)
         raise TransactionalError(f"the trial of snapshot {plan.new} could not be prepared, and nothing was rebooted: "
                                  f"{exc}") from exc
-    return dict(record, boot_loader="one-shot" if plan.entries and once else "default" if plan.entries else "none")
 
 
 def _meant(identity: str | None) -> dict:

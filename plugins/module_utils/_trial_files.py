@@ -20,6 +20,8 @@ FLAG = "/run/microos-transactional/trial.running"
 UNITS = "/etc/systemd/system"
 JUDGE, TIMER, TIDY = "microos-trial.service", "microos-trial-deadline.timer", "microos-trial-tidy.service"
 REVERT = "microos-trial-revert@.service"
+# Of the boot that armed the trial, in /run: a soft reboot ends it as any other does
+WAIT = "microos-trial-armed.timer"
 # States of the record. The first three are those of a trial that is not over.
 ARMED, RUNNING, REVERTING = "armed", "running", "reverting"
 CONFIRMED, REVERTED, FELL_BACK = "confirmed", "reverted", "fell-back"
@@ -45,6 +47,7 @@ SCRIPT_BODY = r'''
 set -u
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 top=/run/microos-transactional/trial.top
+booted=$(systemctl show --property=SoftRebootsCount 2>/dev/null)$(cat /proc/sys/kernel/random/boot_id)
 
 get() {
     sed -n "s/^$1=//p" "$record" 2>/dev/null
@@ -81,7 +84,13 @@ load() {
     done
     # one that knows no single boot may have entries too, as GRUB with BLS has
     if [ -z "$entries" ] && command -v sdbootutil >/dev/null; then
-        sdbootutil set-default-snapshot "$1" || echo "sdbootutil failed: the boot loader may not start snapshot $1"
+        tries=0
+        # what it writes to may be mounted a bit later
+        until sdbootutil set-default-snapshot "$1"; do
+            tries=$((tries + 1))
+            [ "$tries" -lt 30 ] || { echo "sdbootutil failed: the boot loader may not start snapshot $1" && return; }
+            sleep 2
+        done
     fi
 }
 
@@ -89,11 +98,14 @@ choose() {
     btrfs subvolume set-default "$(snapshot "$1")" && load "$1"
 }
 
+# A boot loader that was told at the beginning needs no more than a reboot: whatever fails here, it starts the first
 go_back() {
     for number in $back; do
-        [ -d "$(snapshot "$number")" ] && choose "$number" && return
+        [ -d "$(snapshot "$number")" ] || continue
+        choose "$number" && return
+        [ -z "$entries" ] || break
     done
-    return 1
+    [ -n "$entries" ]
 }
 
 restart() {
@@ -108,6 +120,7 @@ revert() {
     if [ "$current" != "$new" ]; then
         finish reverted "$1"
     elif go_back; then
+        [ "$state" = reverting ] || boots=0
         note reverting "$1"
         restart
     else
@@ -117,15 +130,41 @@ revert() {
 
 # The host runs another snapshot than the one on trial: stay here
 finish() {
-    choose "$current"
+    btrfs subvolume set-default "$(snapshot "$current")"
+    [ -z "$entries" ] || load "$current"
     note "$1" "$2"
     leave_top
     if [ -d /run/systemd/system ]; then systemctl --no-block start microos-trial-tidy.service; fi
 }
 
-# At each boot. One that nobody confirms, whatever restarts the host, is tried three times where the boot loader knows
-# no single try.
+# The start goes on meanwhile where the boot loader's files have to be mounted for it
+revert_at_boot() {
+    if [ -n "$entries" ]; then
+        revert "$(reason_of "$1")"
+    else
+        systemctl --no-block start "microos-trial-revert@$1.service"
+    fi
+}
+
+reason_of() {
+    case $1 in
+    again) get reason ;;
+    boots) echo "restarted $boots times without a confirmation" ;;
+    deadline) echo "nobody confirmed it within $seconds s" ;;
+    armed) echo "nobody rebooted the host for it" ;;
+    checks)
+        failed=$(systemctl --failed --plain --no-legend | cut -d ' ' -f 1 | tr '\n' ' ')
+        echo "boot-complete.target failed, with the units that failed: ${failed% }"
+        ;;
+    *) echo "somebody asked for it" ;;
+    esac
+}
+
+# Once in each boot, and not in the one that armed it. One that nobody confirms, whatever restarts the host, is tried
+# three times where the boot loader knows no single try.
 settle() {
+    [ "$(cat "$flag" 2>/dev/null)" != "$booted" ] || return 0
+    echo "$booted" >"$flag"
     boots=$((boots + 1))
     if [ "$current" = "$new" ]; then
         case $state in
@@ -135,15 +174,15 @@ settle() {
                 note running "cannot go back: the boot loader starts snapshot $new again and again"
                 systemctl --no-block stop microos-trial-deadline.timer
             else
-                revert "$(get reason)"
+                note reverting "$(get reason)"
+                revert_at_boot again
             fi
             ;;
         *)
-            : >"$flag"
+            note running
             if [ "$boots" -gt 3 ]; then
-                revert "restarted $boots times without a confirmation"
+                revert_at_boot boots
             else
-                note running
                 # what has to be in order after a boot, also where the boot loader does not count boots
                 systemctl --no-block start boot-complete.target
             fi
@@ -177,7 +216,8 @@ tidy() {
     confirmed | reverted | fell-back) ;;
     *) return ;;
     esac
-    systemctl stop microos-trial-deadline.timer
+    systemctl stop microos-trial-deadline.timer microos-trial.service
+    systemctl stop microos-trial-armed.timer 2>/dev/null
     load "$current"
     if [ -n "$trial_entry" ]; then
         mountpoint --quiet "${trial_entry%/loader/entries/*}" || exit 1
@@ -211,21 +251,23 @@ state=
 boots=$(get boots)
 boots=${boots:-0}
 case ${1-} in
+arm)
+    echo "$booted" >"$flag"
+    if [ -d /run/systemd/system ]; then
+        systemd-run --quiet --collect --unit=microos-trial-armed --on-active="$2" --timer-property=AccuracySec=1s \
+            /bin/sh "$0" revert armed
+    fi
+    ;;
 settle) settle ;;
 tidy) tidy ;;
 confirm) confirm "${2-$id}" ;;
 revert)
     case $state in
     confirmed | reverted | fell-back) exit ;;
+    armed) ;;
+    *) [ "${2-}" != armed ] || exit 0 ;;
     esac
-    case ${2-} in
-    deadline) revert "nobody confirmed it within $seconds s" ;;
-    checks)
-        failed=$(systemctl --failed --plain --no-legend | cut -d ' ' -f 1 | tr '\n' ' ')
-        revert "boot-complete.target failed, with the units that failed: ${failed% }"
-        ;;
-    *) revert "somebody asked for it" ;;
-    esac
+    revert "$(reason_of "${2-}")"
     ;;
 *)
     cat "$record"
@@ -240,11 +282,15 @@ DefaultDependencies=no
 IgnoreOnIsolate=yes
 After=systemd-remount-fs.service etc.mount var.mount
 Before=sysinit.target boot-complete.target
+Conflicts=systemd-soft-reboot.service
+Before=systemd-soft-reboot.service
 
 [Service]
 Type=oneshot
+RemainAfterExit=yes
 ExecStart=/bin/sh {SCRIPT} settle
 SyslogIdentifier=microos-trial
+TimeoutStartSec=300
 OOMScoreAdjust=-1000
 """
 
@@ -299,7 +345,9 @@ def texts(plan: Plan) -> dict[str, str]:
              "boot-complete.target.d/50-microos-trial.conf": COMPLETE_DROP_IN}
     units.update({f"{unit}.d/50-microos-trial.conf": KEPT_OUT_DROP_IN for unit in KEPT_OUT})
     found = {f"{UNITS}/{name}": text for name, text in units.items()}
-    found[SCRIPT] = script(plan, list(links()) + list(found) + [SCRIPT])
+    # removed in this order: what does it again after a power cut comes last
+    last = [path for path in [*links(), *found] if path.endswith((JUDGE, TIDY))] + [SCRIPT]
+    found[SCRIPT] = script(plan, [path for path in [*links(), *found] if path not in last] + last)
     return found
 
 

@@ -18,7 +18,7 @@ description:
   - Without anything pending it does nothing, see O(force).
   - If the boot loader counts the attempts to boot a snapshot and has given it up, the task fails, and the snapshot that
     it fell back to is the default again.
-  - Fails while a transaction is open on the host.
+  - Fails while a transaction is open on the host, or another tool is in the middle of one.
 options:
   method:
     description:
@@ -55,7 +55,13 @@ options:
         V(none), and this is left to what else the host has, such as health-checker.
       - The way through a boot has to fit into it, from systemd's start on; what M(ansible.builtin.reboot) measures as
         C(elapsed) is a good guess, and not less than 120 is wise.
+      - If nobody reboots the host within that time and O(pre_reboot_delay), as the controller is gone, the trial is
+        over as if it had failed.
       - Without anything pending there is nothing to go back to, and no trial.
+      - There is none either for a snapshot whose C(/etc) is not its own, as with transactional-update before 5.0, which
+        mounts an overlay there. The task fails then, and does nothing.
+      - On a host whose disk is unlocked by a TPM, kernel arguments are left as they are, and a kernel that panics
+        restarts only if a watchdog or the host's own arguments make it; the task warns of that.
     type: int
     default: 0
     version_added: 0.2.0
@@ -275,7 +281,7 @@ def main():
         if wanted["_after"] is not None:
             return _boot_choice.came_up(engine, wanted["_after"])
         return activate(engine, wanted["method"], wanted["force"],
-                        wanted["expected_snapshot"], wanted["trial"], module.check_mode)
+                        wanted["expected_snapshot"], wanted["trial"], wanted["pre_reboot_delay"], module.check_mode)
     _module.run(module, work)
 
 

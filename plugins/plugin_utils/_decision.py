@@ -13,7 +13,7 @@ import contextlib
 import time
 import typing as t
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleError
 
 TRIAL = "microos.transactional.trial"
 UNDER_WAY = ("armed", "running", "reverting")
@@ -24,10 +24,16 @@ def ask(action: t.Any, task_vars: dict, module: str = TRIAL, **args) -> dict:
     """The answer of a module, or why there is none: the host may be about to reboot."""
     try:
         return action._execute_module(module_name=module, module_args=args, task_vars=task_vars)
-    except AnsibleConnectionFailure as exc:
-        with contextlib.suppress(AnsibleConnectionFailure):
-            action._connection.reset()
+    except AnsibleError as exc:
+        reconnect(action)
         return {"failed": True, "msg": str(exc)}
+
+
+def reconnect(action: t.Any) -> None:
+    """Have the next command go over a new connection, to a host that may have forgotten the directory of the task."""
+    with contextlib.suppress(AnsibleError):
+        action._connection.reset()
+    action._connection._shell.tmpdir = None
 
 
 def is_under_way(answer: dict) -> bool:

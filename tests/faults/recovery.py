@@ -221,11 +221,33 @@ class Fault:
         seen = trial.settled(self.restarts)
         trial.cells["the play said"] = play.verdict()
         trial.judge(seen, self.runs, [self.state], self.default)
+        if self.state == "confirmed":
+            trial.expect(seen["record"]["boots"] == "1", f"one boot was counted as {seen['record']['boots']}")
         error = play.error() or play.verdict()
         if self.said:
             trial.expect(self.said in error, f"the play does not say '{self.said}': {error}")
         else:
             trial.expect(play.succeeded, f"the play failed: {error}\n{play.tail()}")
+
+
+def services_start(trial: Trial, _play: Play) -> None:
+    """As a login or a timer has it: each start asks for all that sysinit.target wants."""
+    trial.subject.run("for i in 1 2 3 4 5; do systemctl daemon-reload; systemd-run --quiet --wait true; done")
+
+
+def never_rebooted(trial: Trial) -> None:
+    """The controller goes away between the order and the reboot."""
+    play = trial.play(seconds=CUT_OFF, method="soft_reboot", delay=30)
+    play.wait_for("Reboot", SETTLE_SECONDS)
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while (trial.look() or {"record": {"state": "none"}})["record"]["state"] != "armed":
+        if time.monotonic() > deadline or play.error():
+            raise Wrong(f"the trial was not armed: {play.error()}")
+    play.kill()
+    seen = trial.settled(again=False)
+    trial.cells["the play said"] = play.verdict()
+    trial.judge(seen, 2, ["reverted"])
+    trial.expect(seen["boot"] == trial.start["boot"], "the host was restarted")
 
 
 def controller_gone(_trial: Trial, play: Play) -> None:
@@ -279,7 +301,7 @@ chmod 755 $new/usr/bin/sdbootutil
 """
 NOBODY = "nobody confirmed it"
 FAULTS = {
-    "none": Fault(seconds=REACHED, runs=3, state="confirmed"),
+    "none, services start": Fault(during=services_start, seconds=REACHED, runs=3, state="confirmed"),
     "network-lost": Fault(NOBODY, NO_NETWORK),
     "other-address": Fault(NOBODY, "sed -i 's/^DHCP=.*/Address=10.0.2.99\\/24/' $new/etc/systemd/network/*"),
     "sshd-broken": Fault(NOBODY, "echo 'Nonsense yes' >$new/etc/ssh/sshd_config.d/fault.conf"),
@@ -302,6 +324,8 @@ FAULTS = {
         "cd /var; journalctl --relinquish-var; for size in 512M 8M 64K; do while fallocate -l $size fill$i; do "
         "i=$((i + 1)); done; done; head -c 9M /dev/urandom >fill; sync", "multi-user.target", "After=basic.target",
         "wants")),
+    "never-rebooted": never_rebooted,
+    "bootctl-gone": Fault(NOBODY, NO_NETWORK + "\nrm $new/usr/bin/bootctl"),
     "controller-gone": Fault(during=controller_gone, said="killed", seconds=LEFT),
     "power-lost": Fault("went down, before the confirmation", during=power_lost, seconds=REACHED, state="fell-back"),
     "restarted-in-trial": Fault("the host was restarted", during=in_trial("systemctl reboot"),
@@ -314,9 +338,13 @@ FAULTS = {
     "esp-full": Fault("could not be prepared", "head -c 2G /dev/zero >/boot/efi/fill || true", state="none", default=3,
                       restarts=False),
     "no-one-shot, network-lost": Fault(NOBODY, NO_NETWORK + NO_ONE_SHOT),
+    "no-one-shot, crash-loop": Fault("restarted 4 times without a confirmation", NO_NETWORK + NO_ONE_SHOT + service(
+        "sleep 5; systemctl --force --force reboot", "multi-user.target", "After=basic.target", "wants"), seconds=LEFT),
     "counted, panic": Fault("decided by: boot counting (2 boots of microos-3+0-2.conf failed)", PANIC + COUNTED,
                             seconds=0, state="none"),
     "kexec": Fault(seconds=REACHED, variables={"method": "kexec"}, runs=3, state="confirmed"),
+    "kexec-refused": Fault("kexec --load", "mount --bind /usr/bin/false /usr/sbin/kexec", state="none", default=3,
+                           variables={"method": "kexec"}, restarts=False),
     "kexec, panic": Fault("it did not come up", PANIC, variables={"method": "kexec"}, state="fell-back"),
     "soft-reboot": Fault(NOBODY, NO_NETWORK, variables={"method": "soft_reboot"}),
 }

@@ -19,6 +19,7 @@ import pytest
 
 SCRIPT = "/etc/microos-transactional/trial.sh"
 RECORD = pathlib.Path("/var/lib/microos-transactional/trial")
+FLAG = pathlib.Path("/run/microos-transactional/trial.running")
 
 
 def left():
@@ -71,7 +72,44 @@ def test_nothing_is_built_on_it(pending, armed):
     assert not pending.module("package", name="testbed-hello")["changed"]
 
 
+def test_the_boot_that_armed_it_does_not_judge_it(pending, armed):
+    """Whatever makes systemd start the judge at once, such as its reload before the start of any service."""
+    record = RECORD.read_text()
+    pending.check("sh", SCRIPT, "settle")
+    assert RECORD.read_text() == record
+    assert FLAG.read_text().strip() == pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def test_nobody_reboots_the_host(pending, armed):
+    """What systemd runs then."""
+    pending.check("sh", SCRIPT, "revert", "armed")
+    trial = pending.module("trial")["trial"]
+    assert (trial["state"], trial["reason"]) == ("reverted", "nobody rebooted the host for it")
+    assert pending.default() == 1
+    pending.run("sh", SCRIPT, "tidy")
+    assert left() == []
+    assert not FLAG.exists()
+
+
+def test_an_etc_that_is_not_the_snapshots_own(pending):
+    """As where it is an overlay: the root is read-only, and no subvolume is nested in it."""
+    etc = pathlib.Path("/.snapshots/2/snapshot/etc")
+    if etc.stat().st_ino == 256:  # a subvolume
+        pending.check("btrfs", "property", "set", "-ts", etc, "ro", "true")
+    try:
+        for check_mode in (True, False):
+            result = pending.module("reboot", trial=90, _check=check_mode)
+            assert result["failed"]
+            assert "there is no trial of snapshot 2: its /etc cannot be written; use 'trial: 0'" in result["msg"]
+    finally:
+        if etc.stat().st_ino == 256:
+            pending.check("btrfs", "property", "set", "-ts", etc, "ro", "false")
+    assert left() == []
+    assert pending.module("trial")["trial"]["state"] == "none"
+
+
 def test_the_host_comes_back_with_the_old_snapshot(pending, armed):
+    FLAG.unlink()  # as at any boot
     pending.check("sh", SCRIPT, "settle")
     trial = pending.module("trial")["trial"]
     assert (trial["state"], trial["reason"]) == ("fell-back", "it did not come up")
@@ -79,7 +117,7 @@ def test_the_host_comes_back_with_the_old_snapshot(pending, armed):
     assert left(), "it may have to do it again"
     pending.run("sh", SCRIPT, "tidy")  # it ends with an order to systemd
     assert left() == []
-    assert not os.path.exists("/run/microos-transactional/trial.running")
+    assert not FLAG.exists()
     told = pending.module("reboot", _after=2)
     assert (told["snapshot_booted"], told["decided_by"], told["decision"]) == (1, "trial", "it did not come up")
     # the next one may begin

@@ -10,6 +10,7 @@ import contextlib
 import types
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action.reboot import ActionModule as CoreReboot
 
 from ansible_collections.microos.transactional.plugins.action.reboot import ActionModule
@@ -17,8 +18,9 @@ from ansible_collections.microos.transactional.plugins.action.reboot import Acti
 DONE = {"changed": True, "rebooted": True, "elapsed": 60}
 DECIDED = {"changed": True, "rebooted": False, "elapsed": 0, "pending": True, "reason": "it was asked for",
            "snapshot": 3, "snapshot_before": 2}
-BACK = {"snapshot_booted": 3, "pending": False}
-ELSEWHERE = {"snapshot_booted": 2, "pending": True, "decided_by": "boot menu", "decision": "microos-2.conf was chosen"}
+BACK = {"snapshot_booted": 3, "pending": False, "trial": {"id": "u-1", "state": "running", "boots": 1}}
+ELSEWHERE = {"snapshot_booted": 2, "pending": True, "decided_by": "boot menu", "decision": "microos-2.conf was chosen",
+             "trial": {"state": "none"}}
 ARMED = {"id": "u-1", "state": "armed", "snapshot": 3, "previous": 2, "seconds": 100, "boot_loader": "one-shot"}
 RUNNING = {"changed": False, "booted": 3, "pending": False, "trial": dict(ARMED, state="running")}
 CONFIRMED = {"changed": True, "booted": 3, "pending": False, "trial": dict(ARMED, state="confirmed")}
@@ -29,8 +31,14 @@ REVERTED = {"changed": False, "booted": 2, "pending": False,
 class Connection:
     transport = "ssh"
 
+    def __init__(self):
+        self._shell = types.SimpleNamespace(tmpdir="/tmp/ansible-tmp-1")
+
     def get_option(self, name):
         raise KeyError(name)
+
+    def reset(self):
+        pass
 
 
 class DoorConnection(Connection):
@@ -52,19 +60,24 @@ def reboot(monkeypatch):
     action.calls = []
 
     def core(self, _tmp, _task_vars):
+        run.test_command = self._task.args.get("test_command")
         action.calls.append(f"{self.get_shutdown_command({}, {})} {self.get_shutdown_command_args(LINUX)}".strip())
         return dict(DONE)
 
-    def run(*answers, connection=None, check_mode=False, **args):
-        left = [dict(answer) for answer in answers]
+    def run(*answers, connection=None, check_mode=False, async_val=0, **args):
+        left = list(answers)
 
         def execute(module_name, module_args, task_vars):
+            if isinstance(left[0], Exception):
+                raise left.pop(0)
             action.calls.append((module_name.rsplit(".", 1)[1], module_args))
             run.check_modes.append(action._task.check_mode)
             assert getattr(action._connection, "is_outside", True)
-            return left.pop(0)
+            return dict(left.pop(0))
 
-        action._task = types.SimpleNamespace(args=args, check_mode=check_mode, action="microos.transactional.reboot")
+        action._remove_tmp_path = lambda _path: None
+        action._task = types.SimpleNamespace(args=args, check_mode=check_mode, async_val=async_val,
+                                             action="microos.transactional.reboot")
         action._connection = connection or Connection()
         action._execute_module = execute
         return action.run(None, {})
@@ -123,7 +136,14 @@ def armed():
 def shell(monkeypatch):
     """Answers to commands; a wait costs no time."""
     answers = []
-    monkeypatch.setattr(ActionModule, "_low_level_execute_command", lambda _self, _script, sudoable: answers.pop(0))
+
+    def execute(_self, _script, sudoable):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(ActionModule, "_low_level_execute_command", execute)
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
     return answers
 
@@ -146,7 +166,7 @@ def test_a_trial_is_left_to_later_tasks(reboot, shell):
     shell.append(said(0))
     result = reboot(armed(), BACK, trial=100, confirm=False)
     assert "failed" not in result
-    assert result["trial"]["state"] == "armed"
+    assert result["trial"]["state"] == "running"
     assert len(reboot.calls) == 3
 
 
@@ -177,6 +197,60 @@ def test_boot_complete_is_waited_for_on_request(reboot, shell):
     assert result["failed"]
     assert "not reached within 50 s" in result["msg"]
     assert reboot(armed(), BACK, CONFIRMED, trial=100, boot_complete=False)["trial"]["state"] == "confirmed"
+
+
+def test_what_the_trial_is_tested_with_is_asked_of_its_snapshot_alone(reboot, shell):
+    shell.append(said(0))
+    reboot(armed(), BACK, CONFIRMED, trial=100, test_command="systemctl is-active my.service")
+    assert "*/.snapshots/3/snapshot)\nsystemctl is-active my.service\n;;" in reboot.test_command
+    reboot(dict(DECIDED, method="reboot"), BACK, test_command="true")
+    assert reboot.test_command == "true"
+
+
+LOST = AnsibleConnectionFailure("Connection closed")
+
+
+def test_a_connection_that_is_lost_in_the_checks_is_made_anew(reboot, shell):
+    shell += [LOST, said(0)]
+    result = reboot(armed(), BACK, CONFIRMED, trial=100)
+    assert "failed" not in result
+    assert result["trial"]["state"] == "confirmed"
+
+
+def test_a_host_that_goes_back_in_the_checks(reboot, shell):
+    shell += [LOST, LOST, said(0)]
+    refused = {"failed": True, "msg": "nothing can be confirmed: the trial of snapshot 3 is reverted (a check failed)"}
+    result = reboot(armed(), BACK, refused, REVERTED, trial=100)
+    assert result["failed"]
+    assert "could not be confirmed: nothing can be confirmed" in result["msg"]
+    assert result["snapshot_booted"] == 2
+
+
+def test_a_host_that_is_lost_in_the_checks_without_a_trial(reboot, shell):
+    shell.append(LOST)
+    result = reboot(dict(DECIDED, method="reboot"), BACK, boot_complete=True)
+    assert result["failed"]
+    assert "the host was lost while it waited for boot-complete.target: Connection closed" in result["msg"]
+
+
+def test_a_confirmation_whose_answer_is_lost(reboot, shell):
+    shell.append(said(0))
+    result = reboot(armed(), BACK, LOST, dict(CONFIRMED, changed=False), trial=100)
+    assert not result["failed"]
+    assert "msg" not in result
+    assert result["trial"]["state"] == "confirmed"
+
+
+def test_what_modules_were_copied_to_is_not_used_after_the_boot(reboot):
+    connection = Connection()
+    reboot(dict(DECIDED, method="reboot"), BACK, connection=connection)
+    assert connection._shell.tmpdir is None
+
+
+def test_async_is_refused_before_anything_is_prepared(reboot):
+    result = reboot(async_val=60)
+    assert "takes no 'async'" in result["msg"]
+    assert reboot.calls == []
 
 
 def test_the_host_cannot_tell(reboot):

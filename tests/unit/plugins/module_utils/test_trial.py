@@ -75,8 +75,12 @@ def test_the_record():
 def test_where_to_go_back_to():
     rows = [{"number": number, "userdata": {}} for number in (1, 2, 3, 4, 5)]
     rows.append({"number": 6, "userdata": {"transactional-update-in-progress": "yes"}})
-    assert _trial.way_back(rows, 2, 5) == [2, 4, 3]
-    assert _trial.way_back(rows[:1], 1, 5) == [1]
+    assert _trial.way_back(rows, 4, 5, lambda number: True) == [4, 3, 2]
+    assert _trial.way_back(rows, 4, 5, lambda number: number != 3) == [4, 2, 1]
+    # a later one was given up, or never booted
+    assert _trial.way_back(rows, 2, 5, lambda number: True) == [2, 1]
+    assert _trial.way_back(rows, 4, 2, lambda number: True) == [4, 3, 1]
+    assert _trial.way_back(rows[:1], 1, 5, lambda number: True) == [1]
 
 
 @pytest.mark.parametrize("path, entry", [
