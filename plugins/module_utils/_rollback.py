@@ -13,7 +13,7 @@ import os
 import typing as t
 
 from ansible_collections.microos.transactional.plugins.module_utils import _resident, _snapshot_diff, _trial
-from ansible_collections.microos.transactional.plugins.module_utils._engine.base import Engine
+from ansible_collections.microos.transactional.plugins.module_utils._engine.base import COPY, Engine
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._host import REBOOT_NEEDED, Host
 from ansible_collections.microos.transactional.plugins.module_utils._lock import Lock
@@ -25,7 +25,10 @@ def rollback(engine: Engine, selector: str, wanted: t.Any, check_mode: bool, dif
     """Make the snapshot that is meant the default, unless it is already. With ``diff`` say first what that changes."""
     host = engine.host
     old = host.default()
-    number, reason = Chooser(host).choose(selector, wanted)
+    chooser = Chooser(host)
+    number, reason = chooser.choose(selector, wanted)
+    if any(row["number"] == old and row["userdata"].get(COPY) == str(number) for row in chooser.rows):
+        number, reason = old, f"it is the writable copy of {number}; {reason}"
     changed = number != old
     result = {"changed": changed, "engine": engine.name, "reason": reason, "previous_default": old,
               "current": host.current, "pending": number != host.current}

@@ -10,6 +10,7 @@ Note that this module util is PRIVATE to the collection.
 from __future__ import annotations
 
 import datetime
+import functools
 import glob
 import os
 import re
@@ -173,10 +174,11 @@ class Chooser:
             lambda row: not _package_state.removable(snapper.path_of(row["number"]), [request]), f"without {text}")
 
     def _newest(self, fulfils: t.Callable[[t.Mapping], bool], wanted: str) -> Target:
-        """A default that fulfils the wish stays, even if a newer snapshot does too that was given up once."""
+        """A default that fulfils the wish stays; what failed a trial is not chosen."""
         default = self.host.default()
         rows = sorted(self.usable, key=lambda row: (row["number"] == default, row["number"]), reverse=True)
-        number = next((row["number"] for row in rows if fulfils(row)), None)
+        number = next((row["number"] for row in rows if fulfils(row)
+                       and (row["number"] == default or row["number"] not in self._history.given_up)), None)
         if number is None:
             refused = "".join(f"; {bad} is not, {reason}" for bad, reason in sorted(self.refused.items()))
             raise self._error(f"there is no usable snapshot {wanted}", refused)
@@ -200,7 +202,7 @@ class Chooser:
         if checked in self.numbers:
             return Target(checked, "health-checker found it working")
         newest = max(self.host.default(), self.host.current)
-        records = boot_records.booted({row["number"]: made(row) for row in self.usable})
+        records = self._history.booted
         records.update(dict.fromkeys((self.host.booted, self.host.current), "it is running"))
         booted = [number for number in self.numbers if number in records and number < newest]
         if not booted:
@@ -208,6 +210,10 @@ class Chooser:
             raise self._error(f"nothing on this host tells of an older snapshot than {newest} that was booted{about}. "
                               "Give the number of a snapshot or 'previous'")
         return Target(max(booted), records[max(booted)])
+
+    @functools.cached_property
+    def _history(self) -> boot_records.History:
+        return boot_records.history({row["number"]: made(row) for row in self.usable})
 
     def _error(self, message: str, refused: str = "") -> TransactionalError:
         return TransactionalError(f"{message}; usable are {', '.join(map(str, self.numbers))}{refused}",

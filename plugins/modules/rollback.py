@@ -21,8 +21,8 @@ description:
     C(/.snapshots) that snapper does not list), and one that has neither a kernel nor a boot entry on a host that keeps
     kernels in its snapshots.
   - No snapshot is deleted. Data outside the root file system, such as C(/var) and C(/home), is not rolled back.
-  - With O(before), O(provenance) and O(without) the default stays as it is if it fulfils the wish itself. So a newer
-    snapshot that was given up once does not come back by accident.
+  - With O(before), O(provenance) and O(without) the default stays as it is if it fulfils the wish itself, and a
+    snapshot that failed its last trial is passed over. So what was given up once does not come back by accident.
 options:
   to:
     description:
@@ -33,8 +33,9 @@ options:
         usually the running one. Otherwise it is the newest usable snapshot that is known to have been booted and is
         older than the default and the current one, or than the default if something newer than the current one is
         pending. Known to have been booted is the running one, those that C(transactional-update) has as last working
-        ones, and those that kernels in the journal were started for.
-      - On a host with a read-write root a read-only snapshot gets a read-write copy, which becomes the default.
+        ones, and those that kernels in the journal were started for and that did not fail a trial then.
+      - On a host with a read-write root a read-only snapshot gets a read-write copy, which becomes the default. It
+        stays that as long as it is the copy of the snapshot that is meant.
     type: str
   before:
     description:

@@ -253,6 +253,8 @@ def test_on_a_read_write_host_a_read_only_snapshot_gets_a_writable_copy(host):
         assert host.check("btrfs", "property", "get", "-ts", "/.snapshots/3/snapshot", "ro") == "ro=false"
         assert "testbed-hello-1.0" in host.packages(3)
         assert os.path.exists("/.snapshots/3/snapshot/etc/fstab")
+        again = host.module("rollback", to="2")
+        assert (again["changed"], again["snapshot"], host.numbers()) == (False, 3, [1, 2, 3])
     finally:
         host.check("btrfs", "property", "set", "-ts", "/.snapshots/1/snapshot", "ro", "true")
 

@@ -20,6 +20,8 @@ from ansible_collections.microos.transactional.plugins.module_utils._tools impor
 
 # tukit's mark of an open transaction. The snapper engine sets it too, so that every tool knows such a snapshot.
 IN_PROGRESS = "transactional-update-in-progress"
+# Of the read-write copy that a rollback made
+COPY = "ansible-copy-of"
 # What a finished snapshot gets, so that it is cleaned up some day
 CLEANUP = "number"
 
@@ -80,7 +82,7 @@ class Engine(abc.ABC):
         """
         writable = not btrfs.is_read_only(snapper.path_of(self.host.default()))
         if writable and btrfs.is_read_only(snapper.path_of(number)):
-            number = snapper.create(number, f"writable copy of #{number}")
+            number = snapper.create(number, f"writable copy of #{number}", {COPY: str(number)})
             snapper.modify(number, cleanup=CLEANUP)
         snapper.set_default(number)
         return number

@@ -24,6 +24,9 @@ TRANSACTIONAL_UPDATE = "/var/lib/misc/transactional-update.state"
 ASSIGNMENT = re.compile(r"^([A-Z_]+)=[\"']?([^\"'\n]*)", re.MULTILINE)
 # All architectures log it so
 COMMAND_LINE = "Kernel command line: "
+# What the script of a trial says in the end
+TRIAL = "microos-trial"
+GIVEN_UP = re.compile(r"snapshot (\d+) on trial: (?:reverted|fell-back)\b")
 
 
 def _read(path: str) -> dict[str, str]:
@@ -45,31 +48,45 @@ def last_working() -> int | None:
     return int(number) if same else None
 
 
-def booted(made: t.Mapping[int, datetime.datetime]) -> dict[int, str]:
-    """Those of the snapshots, given with the times they were made, that are known to have been booted, and how."""
-    found = {}
-    for number, moment in parse_journal(_journal()):
+class History(t.NamedTuple):
+    """What is known about snapshots."""
+
+    booted: dict[int, str]  # those that were booted, and how that is known
+    given_up: set[int]  # those that failed a trial, and were not booted since
+
+
+def history(made: t.Mapping[int, datetime.datetime]) -> History:
+    """What is known about the snapshots, which are given with the times they were made."""
+    found, given_up = {}, set()
+    for number, moment, is_boot in parse_journal(_journal()):
         if number in made and made[number] <= moment:
-            found[number] = "the journal tells that it was booted"
+            if is_boot:
+                found[number] = "the journal tells that it was booted"
+                given_up.discard(number)
+            else:
+                given_up.add(number)
     working = _read(TRANSACTIONAL_UPDATE).get("LAST_WORKING_SNAPSHOTS", "").split()
     for number in (int(word) for word in working if word.isdigit()):
         if number in made and made[number].timestamp() <= os.stat(TRANSACTIONAL_UPDATE).st_mtime:
             found[number] = "transactional-update found it working"
-    return found
+    return History({number: how for number, how in found.items() if number not in given_up}, given_up)
 
 
 def _journal() -> str:
     if not command.which("journalctl"):
         return ""
     return command.run(["journalctl", "--quiet", "--no-pager", "--output=json", "--output-fields=MESSAGE",
-                        f"--grep=^{COMMAND_LINE}", "_TRANSPORT=kernel"]).stdout
+                        f"--grep=^({COMMAND_LINE}|snapshot [0-9]+ on trial: )",
+                        "_TRANSPORT=kernel", "+", f"SYSLOG_IDENTIFIER={TRIAL}"]).stdout
 
 
-def parse_journal(text: str) -> t.Iterator[tuple[int, datetime.datetime]]:
-    """The snapshots that kernels were started for, and when."""
+def parse_journal(text: str) -> t.Iterator[tuple[int, datetime.datetime, bool]]:
+    """The snapshots that kernels were started for (True) or that failed a trial (False), and when."""
     for line in text.splitlines():
         entry = json.loads(line)
-        number = boot_entries.loaded_snapshot(str(entry["MESSAGE"]))
+        message = str(entry["MESSAGE"])
+        failed = GIVEN_UP.match(message)
+        number = int(failed.group(1)) if failed else boot_entries.loaded_snapshot(message)
         if number is not None:
             seconds = int(entry["__REALTIME_TIMESTAMP"]) / 1e6
-            yield number, datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+            yield number, datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc), failed is None

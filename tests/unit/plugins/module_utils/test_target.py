@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ansible_collections.microos.transactional.plugins.module_utils import _target
@@ -82,5 +84,33 @@ rootflags=subvol=@/.snapshots/4/snapshot rw"}
 
 
 def test_journal():
-    ((number, moment),) = boot_records.parse_journal(JOURNAL)
-    assert (number, str(moment)) == (4, "2026-01-01 00:00:00+00:00")
+    ((number, moment, is_boot),) = boot_records.parse_journal(JOURNAL)
+    assert (number, str(moment), is_boot) == (4, "2026-01-01 00:00:00+00:00", True)
+
+
+def journal(*messages):
+    return "".join(json.dumps({"MESSAGE": message, "__REALTIME_TIMESTAMP": f"{1767225600 + second}000000"}) + "\n"
+                   for second, message in enumerate(messages))
+
+
+def kernel(number):
+    return f"Kernel command line: root=UUID=1 rootflags=subvol=@/.snapshots/{number}/snapshot"
+
+
+@pytest.mark.parametrize("messages, booted, given_up", [
+    ([kernel(1), kernel(2)], {1, 2}, set()),
+    ([kernel(1), kernel(2), "snapshot 2 on trial: running", "snapshot 2 on trial: reverting, nobody confirmed it",
+      kernel(1), "snapshot 2 on trial: reverted, nobody confirmed it"], {1}, {2}),
+    ([kernel(1), "snapshot 2 on trial: fell-back, it did not come up"], {1}, {2}),
+    ([kernel(2), "snapshot 2 on trial: running", "snapshot 2 on trial: confirmed"], {2}, set()),
+    # somebody wanted it again
+    ([kernel(2), "snapshot 2 on trial: reverted, somebody asked for it", kernel(2)], {2}, set()),
+    # another snapshot that had the number
+    ([kernel(3), "snapshot 3 on trial: reverted, somebody asked for it"], set(), set()),
+])
+def test_what_failed_a_trial_does_not_work(monkeypatch, tmp_path, messages, booted, given_up):
+    monkeypatch.setattr(boot_records, "_journal", lambda: journal(*messages))
+    monkeypatch.setattr(boot_records, "TRANSACTIONAL_UPDATE", str(tmp_path / "none"))
+    made = {number: _target.parse_date(f"2026-01-0{day}") for number, day in ((1, 1), (2, 1), (3, 2))}
+    found = boot_records.history(made)
+    assert (set(found.booted), found.given_up) == (booted, given_up)
