@@ -61,13 +61,15 @@ done
 echo "health check {name}: $result, exit code $code, attempts $attempts, seconds $seconds"
 exit "$code"
 """
+# In an address, where the journal must not have it
+PASSWORD = re.compile(r"(?<=://)[^/@]*(?=@)")
 RESULT = re.compile(r"health check \S+: (?:ok|failed), exit code (\d+), attempts (\d+), seconds (\d+)\n\Z")
 URL = """\
     code=$(curl -q --silent --show-error --globoff --noproxy '*' --proto '=http,https' {options}--output /dev/null \\
         --write-out '%{{http_code}}' -- {url}) || return
     case $code in
     {statuses}) ;;
-    *) echo {url} "answered with status $code" && return 1 ;;
+    *) echo {shown} "answered with status $code" && return 1 ;;
     esac"""
 PORT = """\
     exec bash -c 'exec 3<>"/dev/tcp/$0/$1"' {host} {port}"""
@@ -91,7 +93,8 @@ def _body(wanted: t.Mapping[str, t.Any], script_path: str) -> str:
     if wanted["units"]:
         return UNITS.format(units=" ".join(map(quote, wanted["units"])))
     if wanted["url"] is not None:
-        return URL.format(url=quote(wanted["url"]), options="" if wanted["validate_certs"] else "--insecure ",
+        return URL.format(url=quote(wanted["url"]), shown=quote(PASSWORD.sub("***", wanted["url"])),
+                          options="" if wanted["validate_certs"] else "--insecure ",
                           statuses=" | ".join(map(str, wanted["status"])))
     if wanted["port"] is not None:
         return PORT.format(host=quote(wanted["host"]), port=wanted["port"])

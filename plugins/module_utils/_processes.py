@@ -16,7 +16,11 @@ import signal
 import time
 import typing as t
 
+from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
+
 ENDING_SECONDS = 5
+# What is killed and stays waits for something in the kernel, such as a file server that does not answer
+DYING_SECONDS = 30
 # zypper starts these for keys in a directory of its own, and does not wait for their end, which may take them a minute
 AGENT = re.compile(rb"(/usr/bin/)?(gpg-agent|scdaemon)\0(.*\0)?--homedir\0[^\0]*/zypp\.\w+/")
 
@@ -116,7 +120,10 @@ def end_agents(pids: list[int]) -> None:
 
 
 def end_inside(subvolume: str) -> list[str]:
-    """End what still runs inside ``subvolume``: ask, wait, then kill. Returns what was ended, described."""
+    """End what still runs inside ``subvolume``: ask, wait, then kill. Returns what was ended, described.
+
+    Raises an error that names what does not end.
+    """
     ended = {pid: describe(pid) for pid in inside(subvolume)}
     deadline = time.monotonic() + ENDING_SECONDS
     left = list(ended)
@@ -127,6 +134,9 @@ def end_inside(subvolume: str) -> list[str]:
                 os.kill(pid, number)
             except ProcessLookupError:
                 pass
+        if time.monotonic() > deadline + DYING_SECONDS:
+            raise TransactionalError(f"not even killing ends {'; '.join(map(describe, left))}. See to what they wait "
+                                     "for, a file server perhaps, or reboot the host")
         time.sleep(0.02)
         left = inside(subvolume)
         ended.update({pid: describe(pid) for pid in left if pid not in ended})

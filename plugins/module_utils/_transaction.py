@@ -194,6 +194,9 @@ class Transaction:
     def _abandon(self, exc: BaseException | None) -> None:
         """Delete the snapshot, or keep it for a look; whatever goes wrong here joins the first error."""
         try:
+            if self.engine.host.default() == self.snapshot:  # tukit chooses it before its plugins, and one may fail
+                snapper.set_default(self.default)
+                disks.flush()
             if exc is not None and self._keep_failed:
                 self.keep()
                 outcome = f"Snapshot {self.snapshot} was kept for a look at {snapper.path_of(self.snapshot)}"

@@ -86,6 +86,21 @@ def test_an_error_of_any_kind_deletes_the_snapshot(host, begin):
     assert host.state() == before
 
 
+def test_a_close_that_fails_at_its_very_end_leaves_no_trace(host, begin, monkeypatch):
+    """As tukit does with a plugin that fails: by then the snapshot is the default."""
+    before = host.state()
+    with pytest.raises(TransactionalError, match="a plugin failed. Snapshot 2 was deleted; the default is 1"), \
+            begin() as transaction:
+        close = transaction.engine.close
+
+        def fail(number):
+            close(number)
+            raise TransactionalError("a plugin failed")
+        monkeypatch.setattr(transaction.engine, "close", fail)
+        transaction.close()
+    assert host.state() == before
+
+
 def test_commands_share_one_namespace(host, begin):
     with begin() as transaction:
         assert transaction.run(["sh", "-c", "echo kept > /tmp/note; echo kept > /run/note"]).rc == 0

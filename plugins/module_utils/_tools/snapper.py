@@ -118,14 +118,22 @@ def modify(number: int, userdata: t.Mapping[str, str] | None = None, cleanup: st
     command.check(_argv(*(args + [str(number)])))
 
 
+def _modify(option: str, number: int) -> bool:
+    """Whether snapper knows the option; that of 0.10.4 and earlier does not."""
+    result = command.run(_argv("modify", option, str(number)))
+    if result.rc != 0 and "unknown option" not in result.stderr.lower():
+        raise command.CommandError(result)
+    return result.rc == 0
+
+
 def set_read_only(number: int) -> None:
-    if command.run(_argv("modify", "--read-only", str(number))).rc != 0:  # snapper <= 0.10.4
+    if not _modify("--read-only", number):
         btrfs.set_read_only(path_of(number), True)
 
 
 def set_default(number: int) -> None:
     """Choose the snapshot of the next boot, through snapper so that its plugins update the boot loader."""
-    if command.run(_argv("modify", "--default", str(number))).rc != 0:  # snapper <= 0.10.4
+    if not _modify("--default", number):
         btrfs.set_default_subvolume(path_of(number))
 
 
