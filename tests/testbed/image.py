@@ -254,6 +254,7 @@ def configure(tree: Path, identity: str, public_key: str) -> None:
         {"".join(f"systemctl --quiet {verb} {units}; " for verb, units in SERVICES.items())}
         mkdir -p /etc/systemd/system-generators
         for name in {GENERATORS}; do ln -s /dev/null "/etc/systemd/system-generators/systemd-$name-generator"; done
+        ldconfig
         rm -f /boot/initrd*
         for kernel in /usr/lib/modules/*; do
             dracut --quiet --force --kver "${{kernel##*/}}" "/boot/initrd-${{kernel##*/}}"
