@@ -51,6 +51,9 @@ def test_everything_that_is_made_is_removed_and_the_script_last():
     files = next(line for line in texts[_trial_files.SCRIPT].splitlines() if line.startswith("files="))
     removed = files[len("files='"):-1].split()
     assert sorted(removed) == sorted(list(texts) + list(_trial_files.links()))
+    # together they do it again after a power cut
+    assert {path.rsplit("/", 1)[1] for path in removed[-4:]} == {
+        _trial_files.JUDGE, _trial_files.TIDY, "trial.sh"}
     assert removed[-1] == _trial_files.SCRIPT
 
 
