@@ -237,7 +237,7 @@ def services_start(trial: Trial, _play: Play) -> None:
 
 def never_rebooted(trial: Trial) -> None:
     """The controller goes away between the order and the reboot."""
-    play = trial.play(seconds=CUT_OFF, method="soft_reboot", delay=30)
+    play = trial.play(seconds=CUT_OFF, method="soft_reboot", reboot_delay=30)
     play.wait_for("Reboot", SETTLE_SECONDS)
     deadline = time.monotonic() + SETTLE_SECONDS
     while (trial.look() or {"record": {"state": "none"}})["record"]["state"] != "armed":
