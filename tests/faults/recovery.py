@@ -230,9 +230,9 @@ class Fault:
             trial.expect(play.succeeded, f"the play failed: {error}\n{play.tail()}")
 
 
-def services_start(trial: Trial, _play: Play) -> None:
-    """As a login or a timer has it: each start asks for all that sysinit.target wants."""
-    trial.subject.run("for i in 1 2 3 4 5; do systemctl daemon-reload; systemd-run --quiet --wait true; done")
+def targets_start(trial: Trial, _play: Play) -> None:
+    """As ``systemctl isolate`` and the way out of emergency mode have it: sysinit.target asks for all that it wants."""
+    trial.subject.run("for i in 1 2 3 4 5; do systemctl daemon-reload; systemctl start sysinit.target; done")
 
 
 def never_rebooted(trial: Trial) -> None:
@@ -301,7 +301,7 @@ chmod 755 $new/usr/bin/sdbootutil
 """
 NOBODY = "nobody confirmed it"
 FAULTS = {
-    "none, services start": Fault(during=services_start, seconds=REACHED, runs=3, state="confirmed"),
+    "none, targets start": Fault(during=targets_start, seconds=REACHED, runs=3, state="confirmed"),
     "network-lost": Fault(NOBODY, NO_NETWORK),
     "other-address": Fault(NOBODY, "sed -i 's/^DHCP=.*/Address=10.0.2.99\\/24/' $new/etc/systemd/network/*"),
     "sshd-broken": Fault(NOBODY, "echo 'Nonsense yes' >$new/etc/ssh/sshd_config.d/fault.conf"),

@@ -73,7 +73,7 @@ def test_nothing_is_built_on_it(pending, armed):
 
 
 def test_the_boot_that_armed_it_does_not_judge_it(pending, armed):
-    """Whatever makes systemd start the judge at once, such as its reload before the start of any service."""
+    """Whatever starts it there, such as a start of sysinit.target after a reload of systemd."""
     record = RECORD.read_text()
     pending.check("sh", SCRIPT, "settle")
     assert RECORD.read_text() == record
