@@ -140,6 +140,7 @@ class Trial(Row):
         seen = self.subject.look()
         self.expect(self._age(seen, seen["default"]) == "new", "the next run's default is not new")
         self.expect(seen["default"] in seen["entries"], "the next run's default has no boot entry")
+        self.expect(seen["loader"] == seen["default"], f"the boot loader's default is {seen['loader']}")
         left = self.reference.left(seen)
         self.cells["left: then, after next"] += f", {left}"
         self.expect(str(left) == "none", f"left over after the next run: {left}")

@@ -47,6 +47,15 @@ def number(text: str) -> int:
     return int(found[1]) if found else 0
 
 
+def loader_default() -> int:
+    """The snapshot of the entry that the boot loader was told to start, 0 if it was told nothing."""
+    try:
+        with open("/sys/firmware/efi/efivars/LoaderEntryDefault-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f", "rb") as stream:
+            return int(re.search(r"microos-(\d+)\.conf", stream.read()[4:].decode("utf-16-le"))[1])
+    except FileNotFoundError:
+        return 0
+
+
 booted = number(output("findmnt", "--noheadings", "--first-only", "--output", "SOURCE", "/"))
 default = number(output("btrfs", "subvolume", "get-default", "/"))
 rows = json.loads(output("snapper", "--jsonout", "list", "--columns", "number,userdata,read-only"))["root"]
@@ -54,6 +63,7 @@ seen = {
     "boot": output("cat", "/proc/sys/kernel/random/boot_id"),
     "booted": booted,
     "default": default,
+    "loader": loader_default(),
     "snapshots": [row["number"] for row in rows if row["number"]],
     "open": [row["number"] for row in rows if "transactional-update-in-progress" in (row["userdata"] or {})],
     # what snapper may know nothing of
