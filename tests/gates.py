@@ -25,7 +25,7 @@ import time
 GATES = ["build", "lint", "unit", "sanity", "molecule-tukit", "molecule-snapper", "inside-tukit", "inside-snapper",
          "host-tukit", "host-snapper", "faults-tukit", "recovery-snapper", "testbed"]
 # what `make test-full` runs, the longest first
-FULL = ["recovery-tukit", "recovery-snapper", "molecule-tukit", "faults-tukit", "faults-snapper", "molecule-snapper",
+FULL = ["recovery-tukit", "faults-tukit", "faults-snapper", "recovery-snapper", "molecule-tukit", "molecule-snapper",
         "inside-snapper"]
 LANES = 3  # on two cores: a VM waits as long as it works
 TABLES = ("faults", "recovery")  # gates whose log is shown in any case

@@ -34,7 +34,7 @@ import time
 from pathlib import Path
 
 from subject import Play, Subject, vm
-from table import Row, Table, Wrong, moments, options
+from table import Row, Table, Wrong, moments, named, options
 
 # The order gives each number of cuts a fair share: of nine, three hit the close and two what follows
 PHASES = ("close", "after", "open", "work", "close", "after", "close", "open", "before")
@@ -368,7 +368,7 @@ def main() -> int:
                         help="after which faults the play runs a third time (default: the last one)")
     wanted = parser.parse_args()
     table, chance = Table(COLUMNS), random.Random(wanted.seed)
-    names = list(FAULTS) if "all" in wanted.faults else wanted.faults
+    names = named(wanted.faults, FAULTS)
     todo = [(f"power cut, {phase} {share:4.0%}", power_cut(phase, share))
             for phase, share in moments(PHASES, wanted.cuts, chance)]
     todo += [(name, FAULTS[name]) for name in names if name != "tukit-killed" or wanted.engine == "tukit"]

@@ -32,7 +32,7 @@ import typing as t
 from pathlib import Path
 
 from subject import Play, Subject, vm
-from table import Row, Table, Wrong, moments, options
+from table import Row, Table, Wrong, moments, named, options
 
 COLUMNS = {"fault": 26, "the play said": 19, "runs": 5, "trial": 10, "reason": 58, "s": 5, "": 6}
 PHASES = ("arm", "shutdown", "boot", "trial", "confirm")
@@ -424,7 +424,7 @@ def prepare(subject: Subject) -> dict:
 def main() -> int:
     wanted = options(__doc__, FAULTS, cuts=2).parse_args()
     table = Table(COLUMNS)
-    names = list(FAULTS) if "all" in wanted.faults else wanted.faults
+    names = named(wanted.faults, FAULTS)
     with tempfile.TemporaryDirectory(prefix="recovery-") as directory:
         subject = Subject("recovery", wanted.engine, wanted.logs or Path(directory))
         try:

@@ -72,14 +72,20 @@ class Table:
         return 1 if self._failed else 0
 
 
+def named(wanted: t.Sequence[str], faults: t.Iterable[str]) -> list[str]:
+    """The faults that are meant by what ``--faults`` was given."""
+    return list(faults)[::2 if "half" in wanted else 1] if {"all", "half"}.intersection(wanted) else list(wanted)
+
+
 def options(doc: str, faults: t.Iterable[str], cuts: int) -> argparse.ArgumentParser:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", choices=["tukit", "snapper"], default="tukit", help="which guest (default: tukit)")
     parser.add_argument("--seed", type=int, default=random.randrange(10000), help="for the same moments again")
     parser.add_argument("--cuts", type=int, default=cuts, metavar="N", help=f"power cuts (default: {cuts})")
-    parser.add_argument("--faults", nargs="*", metavar="NAME", choices=[*faults, "all"], default=["all"],
-                        help=f"other faults: all (default), or {', '.join(faults)}; none without a name")
+    parser.add_argument("--faults", nargs="*", metavar="NAME", choices=[*faults, "all", "half"], default=["all"],
+                        help=f"other faults: all (default), half (every second), or {', '.join(faults)}; none without "
+                             "a name")
     parser.add_argument("--logs", type=Path, metavar="DIR", help="keep what the plays said there")
     return parser
 
