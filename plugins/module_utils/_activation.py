@@ -290,12 +290,12 @@ def _activate(engine: Engine, method: str, force: bool, expected: int | None, tr
 
 def _prepare_way(host: Host, way: str, default: int, kernel_arguments: str = "") -> None:
     """What the command for the reboot needs."""
-    if way != SOFT_REBOOT:
+    if way == SOFT_REBOOT and default != host.booted:
+        _nextroot.prepare(default)
+    else:
         # systemd would take what is there for the wish to go into it, even at a full reboot
         _nextroot.clear()
-    elif default != host.booted:
-        _nextroot.prepare(default)
-        if reboot_needed() == "soft-reboot":
-            os.unlink(REBOOT_NEEDED)  # /run survives, the need does not
+    if way == SOFT_REBOOT and reboot_needed() == "soft-reboot":
+        os.unlink(REBOOT_NEEDED)  # /run survives, the need does not
     if way == KEXEC:
         _kexec.load(default, kernel_arguments)

@@ -262,3 +262,18 @@ def test_no_modules_for_the_running_kernel(pending, change):
     finally:
         os.rmdir(f"{root}/{modules}")
         pending.check("btrfs", "property", "set", "-ts", root, "ro", "true")
+
+
+@pytest.mark.parametrize("method", ["reboot", "soft_reboot"])
+def test_what_an_earlier_try_left_for_a_soft_reboot_is_taken_away(host, files, method):
+    """systemd would go into it, though the snapshot that runs is the one to boot."""
+    files(MARKER, "soft-reboot")
+    host.check("mount", "--mkdir", "--bind", "/usr", "/run/nextroot")
+    try:
+        result = host.module("reboot", method=method, force=True)
+        assert result["method"] == method, result
+        assert host.run("findmnt", "/run/nextroot").returncode == 1
+        assert MARKER.exists() == (method == "reboot")
+    finally:
+        host.run("umount", "/run/nextroot")
+        MARKER.touch()  # the fixture removes it
