@@ -376,12 +376,14 @@ def power_cut(phase: str, share: float, seconds: dict[str, float]):
         trial.subject.boot()
         seen = trial.settled()
         trial.cells["the play said"] = play.verdict()
-        if seen["record"]["state"] == "none" and phase in ("arm", "shutdown"):  # not ordered yet: what waited is booted
+        state = seen["record"]["state"]
+        if state == "none" and phase in ("arm", "shutdown"):  # not ordered yet: what waited is booted
             trial.judge(seen, 3, ["none"])
-        elif seen["record"]["state"] == "confirmed" and phase == "confirm":
+        elif state == "confirmed" and phase in ("boot", "confirm"):  # a boot may take less than the one measured
             trial.judge(seen, 3, ["confirmed"])
         else:
             trial.judge(seen, 2, ["reverted", "fell-back"])
+        trial.expect(state == "confirmed" or not play.succeeded, f"the play succeeded, but the trial is {state}")
     return work
 
 
