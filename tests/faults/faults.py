@@ -317,7 +317,7 @@ def rebooted(trial: Trial) -> Play:
     play = trial.play(pause_inside=600)
     trial.subject.run(PAUSED)
     trial.subject.run("systemctl reboot", may_fail=True)
-    play.end()
+    play.end(LOST_SECONDS)
     trial.expect(not play.succeeded, "the play succeeded although the host was rebooted")
     trial.subject.up_again(trial.reference.boot)
     return play
