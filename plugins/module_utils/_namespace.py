@@ -12,7 +12,9 @@ Note that this module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import shlex
 import subprocess
 import typing as t
@@ -121,30 +123,58 @@ class Namespace:
         self.env = dict(env or {})
         # cwd: what enters takes it over, and it must exist on both sides
         self._process = subprocess.Popen(list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                         stderr=subprocess.PIPE, cwd="/", env=command.environment())
-        line = self._process.stdout.readline().decode("utf-8", "replace")
+                                         stderr=subprocess.PIPE, cwd="/", env=command.environment(),
+                                         start_new_session=True)
+        try:
+            line = self._first_line()
+        except BaseException:
+            command.end(self._process)
+            raise
         if not line.strip().isdigit():
-            _out, err = self._process.communicate()
-            result = command.Result(list(argv), self._process.returncode, line, err.decode("utf-8", "replace"))
-            raise command.CommandError(result)
+            raise self._failure(list(argv), line)
         self.pid = int(line)
 
-    def run(self, argv: t.Sequence[str], env: t.Mapping[str, str] | None = None) -> command.Result:
-        """Run a command inside. Its exit status is its own; ``argv`` of the result is without the entering."""
+    def _first_line(self) -> str:
+        """What the process says as soon as it is inside; nothing if it is not within the time."""
+        if not select.select([self._process.stdout], [], [], command.CHANGE_SECONDS)[0]:
+            return ""
+        return self._process.stdout.readline().decode("utf-8", "replace")
+
+    def _failure(self, argv: list[str], line: str) -> TransactionalError:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(command.ENDING_SECONDS)
+        timed_out = self._process.poll() is None
+        command.end(self._process)
+        os.set_blocking(self._process.stderr.fileno(), False)
+        said = (self._process.stderr.read(command.EXCERPT) or b"").decode("utf-8", "replace")
+        self.release()
+        if timed_out:
+            return command.TimedOut(argv, command.CHANGE_SECONDS, [], line, said)
+        return command.CommandError(command.Result(argv, self._process.returncode, line, said))
+
+    def run(self, argv: t.Sequence[str], env: t.Mapping[str, str] | None = None, **options: t.Any) -> command.Result:
+        """Run a command inside, with the ``options`` of ``command.run``.
+
+        Its exit status is its own; ``argv`` of the result is without the entering.
+        """
         if self._process.poll() is not None:
             raise TransactionalError(f"the process that held the snapshot open has ended (pid {self.pid})")
         enter = ["nsenter", "--target", str(self.pid), "--mount", "--root", "--wd", "--"]
         merged = dict(self.env)
         merged.update(env or {})
-        return command.run(enter + list(argv), merged)._replace(argv=list(argv))
+        return command.run(enter + list(argv), merged, **options)._replace(argv=list(argv))
 
     def release(self) -> None:
         """Let the namespace go; its mounts go with its last process."""
         if self._process.poll() is None:
             self._process.stdin.close()
-            self._process.wait()
-        self._process.stdout.close()
-        self._process.stderr.close()
+            try:
+                self._process.wait(command.ENDING_SECONDS)
+            except subprocess.TimeoutExpired:
+                command.end(self._process)
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
 
     def __enter__(self):
         return self

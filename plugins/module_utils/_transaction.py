@@ -153,9 +153,9 @@ class Transaction:
         """Leave the ``with`` block without an end; somebody will ``resume``."""
         self._over = True
 
-    def run(self, argv: t.Sequence[str], env: t.Mapping[str, str] | None = None) -> command.Result:
-        """Run a command in the transaction."""
-        return self._namespace.run(argv, env)
+    def run(self, argv: t.Sequence[str], env: t.Mapping[str, str] | None = None, **options: t.Any) -> command.Result:
+        """Run a command in the transaction, with the ``options`` of ``command.run``."""
+        return self._namespace.run(argv, env, **options)
 
     def close(self) -> None:
         """Make the snapshot the default. After an error here the snapshot is deleted as after any other."""
