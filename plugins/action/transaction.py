@@ -22,6 +22,8 @@ MODULE = "microos.transactional.transaction"
 CONNECTIONS = ("microos.transactional.ssh", "microos.transactional.local")
 KEY = re.compile(r"[A-Za-z0-9_.-]+\Z")
 VALUE_LENGTH = 200
+# For a git that waits for a file server or has a huge checkout; the commit is only for information
+GIT_SECONDS = 10
 
 # This is imported by the process that forks one for each task. Core loads its own connections there as well; otherwise
 # each task inside would read the options of its connection anew, for a fifth of its time.
@@ -30,15 +32,15 @@ for connection in CONNECTIONS:
 
 
 def git_commit(directory: str) -> str:
-    """The commit that is checked out in a directory, empty if there is none; ``+`` behind it for local changes."""
+    """The commit that is checked out in a directory, with a ``+`` if it has local changes; empty if it is not known."""
     def git(*arguments):
         done = subprocess.run(["git", "-C", directory, *arguments], stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, check=False)
+                              text=True, check=False, errors="replace", timeout=GIT_SECONDS)
         return done.stdout.strip() if done.returncode == 0 else ""
     try:
         commit = git("rev-parse", "HEAD")
         return commit + ("+" if commit and git("status", "--porcelain", "--untracked-files=no") else "")
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         return ""
 
 

@@ -19,8 +19,8 @@ SCRIPT = Path(__file__).parents[2] / "roles" / "bootstrap" / "files" / "install.
 
 @pytest.fixture
 def install(host):
-    def start(*arguments):
-        return subprocess.Popen(["sh", "-c", SCRIPT.read_text(), "install", *arguments], text=True,
+    def start(*arguments, seconds=600):
+        return subprocess.Popen(["sh", "-c", SCRIPT.read_text(), "install", str(seconds), *arguments], text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
 
     return start
@@ -36,6 +36,19 @@ def test_what_no_repository_has_is_left_out_unless_it_has_to_be_there(host, inst
     script = install("testbed-nowhere", "--")
     assert "no repository has testbed-nowhere, snapshot 3 was deleted" in script.communicate()[1]
     assert script.returncode == 104
+    assert host.state() == before
+
+
+def test_a_failed_scriptlet_and_a_zypper_that_hangs_leave_no_snapshot(host, install):
+    before = host.state()
+    script = install("testbed-post-fails", "--")
+    out, err = script.communicate()
+    assert "testbed: %post fails on purpose" in out
+    assert "scriptlet" in err or "zypper ended with 107" in err, err
+    assert script.returncode == 107
+    assert host.state() == before
+    script = install("testbed-hello", "--", seconds=0.1)
+    assert "zypper did not end within 0.1 s and was ended, snapshot 2 was deleted" in script.communicate()[1]
     assert host.state() == before
 
 

@@ -34,7 +34,8 @@ def has_apply() -> bool:
 
 def apply() -> None:
     """Bring the default snapshot's /usr, /etc and /boot into the running system."""
-    command.check(["transactional-update", "--no-selfupdate", "--non-interactive", "apply"])
+    command.check(["transactional-update", "--no-selfupdate", "--non-interactive", "apply"],
+                  timeout=command.CHANGE_SECONDS)
 
 
 def parse_setting(name: str, texts: t.Iterable[str]) -> str | None:
