@@ -29,6 +29,8 @@ FULL = ["recovery-tukit", "faults-tukit", "faults-snapper", "recovery-snapper", 
         "inside-snapper"]
 LANES = 3  # on two cores: a VM waits as long as it works
 TABLES = ("faults", "recovery")  # gates whose log is shown in any case
+STALLED = 15 * 60  # seconds without a line in its log after which a gate is stopped: a busy machine is slow, and not hung
+POLL = 2
 TAIL = 60  # lines shown of a failed gate's log,
 WIDTH = 2000  # and characters of one
 
@@ -88,6 +90,22 @@ def stop(process: subprocess.Popen) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
+def watch(process: subprocess.Popen, log: pathlib.Path, deadline: float) -> str:
+    """Wait for a gate; why it has to be stopped, if it has to."""
+    size, grown = 0, time.monotonic()
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(POLL)
+            return ""
+        now = time.monotonic()
+        if log.stat().st_size != size:
+            size, grown = log.stat().st_size, now
+        if now - grown > STALLED:
+            return f"printed nothing for {STALLED} s"
+        if now > deadline:
+            return "did not end in time"
+
+
 def run(gate: str, limit: float, logs: pathlib.Path, env: dict[str, str], running: set[subprocess.Popen]) -> Result:
     log = logs / f"{gate}.log"
     start = time.monotonic()
@@ -96,11 +114,10 @@ def run(gate: str, limit: float, logs: pathlib.Path, env: dict[str, str], runnin
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=output,
                                    stderr=subprocess.STDOUT, start_new_session=True)
         running.add(process)
-        try:
-            process.wait(limit)
-        except subprocess.TimeoutExpired:
+        reason = watch(process, log, start + limit)
+        if reason:
             stop(process)
-            print(f"gates: {gate} did not end within {limit:.0f} s and was stopped", file=output)
+            print(f"gates: {gate} {reason} and was stopped", file=output)
         running.discard(process)
     return count(Result(gate, time.monotonic() - start, log), process.wait())
 
@@ -153,7 +170,7 @@ def main(gates: list[str], limit: float) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hours", type=float, default=0.75, help="for one gate: a hanging one must not hang the run")
+    parser.add_argument("--hours", type=float, default=1.5, help="for one gate: a hanging one must not hang the run")
     parser.add_argument("--full", action="store_true", help="those that take hours")
     parser.add_argument("gates", nargs="*", default=GATES)
     wanted = parser.parse_args()
