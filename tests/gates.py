@@ -29,7 +29,7 @@ FULL = ["recovery-tukit", "faults-tukit", "faults-snapper", "recovery-snapper", 
         "inside-snapper"]
 LANES = 3  # on two cores: a VM waits as long as it works
 TABLES = ("faults", "recovery")  # gates whose log is shown in any case
-STALLED = 15 * 60  # seconds without a line in its log after which a gate is stopped: a busy machine is slow, and not hung
+STALLED = 15 * 60  # seconds that a gate may print nothing: on a busy machine it is slow, and not hung
 POLL = 2
 TAIL = 60  # lines shown of a failed gate's log,
 WIDTH = 2000  # and characters of one
@@ -144,7 +144,7 @@ def main(gates: list[str], limit: float) -> int:
     logs.mkdir(parents=True)
     env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     env |= {"TESTBED_STATE": str(work / "testbed"), "DIST": str(work / "dist")}
-    env |= {"PY_COLORS": "0", "ANSIBLE_NOCOLOR": "1"}
+    env |= {"PY_COLORS": "0", "ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1"}
     results: list[Result] = []
     running: set[subprocess.Popen] = set()
     pool = concurrent.futures.ThreadPoolExecutor(LANES)
