@@ -10,7 +10,17 @@ Note that this plugin util is PRIVATE to the collection.
 from __future__ import annotations
 
 REBOOT = "microos.transactional.reboot"
+GROUP = "group/microos.transactional.transactional"
 PASSED_ON = ("engine", "reboot_timeout", "trial")
+
+
+def reboot_defaults(action):
+    """What ``module_defaults`` say for the reboot; those of the group count less than those of the module."""
+    layers = {}
+    for layer in action._task.module_defaults or []:
+        layers.update(layer)
+    return {option: value for name in (GROUP, REBOOT)
+            for option, value in action._templar.template(layers.get(name) or {}).items()}
 
 
 def activate(action, result, task_vars):
@@ -22,7 +32,8 @@ def activate(action, result, task_vars):
     if action._task.check_mode:
         return dict(result, changed=True)
     task = action._task.copy()
-    task.args = dict({name: arguments[name] for name in PASSED_ON if arguments.get(name) is not None}, method=method)
+    given = {name: arguments[name] for name in PASSED_ON if arguments.get(name) is not None}
+    task.args = dict(reboot_defaults(action), **dict(given, method=method))
     loader = action._shared_loader_obj.action_loader
     reboot = loader.get(REBOOT, task=task, connection=action._connection, play_context=action._play_context,
                         loader=action._loader, templar=action._templar, shared_loader_obj=action._shared_loader_obj)

@@ -19,17 +19,17 @@ REBOOTED = {"changed": True, "rebooted": True, "pending": False}
 @pytest.fixture
 def run():
     """The result after the activation; ``asked`` are the arguments of each reboot."""
-    def run(done, activation=None, check_mode=False, **args):
+    def run(done, activation=None, check_mode=False, defaults=(), **args):
         def get(name, task, **_kwargs):
             assert name == "microos.transactional.reboot"
             run.asked.append(task.args)
             return types.SimpleNamespace(run=lambda task_vars: dict(activation))
 
-        task = types.SimpleNamespace(args=args, check_mode=check_mode)
+        task = types.SimpleNamespace(args=args, check_mode=check_mode, module_defaults=list(defaults))
         task.copy = lambda: types.SimpleNamespace(**vars(task))
         loader = types.SimpleNamespace(action_loader=types.SimpleNamespace(get=get))
-        action = types.SimpleNamespace(_task=task, _connection=None, _play_context=None, _loader=None, _templar=None,
-                                       _shared_loader_obj=loader)
+        action = types.SimpleNamespace(_task=task, _connection=None, _play_context=None, _loader=None,
+                                       _templar=types.SimpleNamespace(template=dict), _shared_loader_obj=loader)
         result = activate(action, dict(done), {})
         assert task.args is args  # the task itself stays as it is
         return result
@@ -56,6 +56,16 @@ def test_only_what_was_given_is_passed_on(run):
     run(DONE, REBOOTED, to="3", activate="reboot", reboot_timeout=900, trial=0, engine="snapper")
     assert run.asked == [{"method": "auto"},
                          {"method": "reboot", "reboot_timeout": 900, "trial": 0, "engine": "snapper"}]
+
+
+def test_defaults_of_the_reboot_are_honoured(run):
+    reboot, group = "microos.transactional.reboot", "group/microos.transactional.transactional"
+    defaults = [{group: {"engine": "snapper"}, reboot: {"trial": 300, "method": "kexec", "reboot_timeout": 1}},
+                {reboot: {"trial": 300, "method": "kexec"}}]
+    run(DONE, REBOOTED, defaults=defaults, to="3", activate="reboot")
+    run(DONE, REBOOTED, defaults=defaults, to="3", activate="reboot", trial=0, engine="tukit")
+    assert run.asked == [{"engine": "snapper", "trial": 300, "method": "reboot"},
+                         {"engine": "tukit", "trial": 0, "method": "reboot"}]
 
 
 def test_what_waits_is_activated_by_the_next_run(run):
