@@ -124,7 +124,7 @@ def test_diff_output():
                 "upgraded": [dict(row("up", "2-1"), old_version="1-1", old_arch="noarch")]}
     files = [{"path": "/etc/a", "change": "modified", "aspects": ["content", "mode"], "diff": "--- a\n"},
              {"path": "/etc/b", "change": "removed", "aspects": []}]
-    assert subject.as_diff(1, 2, packages, files) == [
+    assert subject.as_diff(1, 2, packages, files, 1002) == [
         {"before": "gone-1-1.noarch\nup-1-1.noarch\n", "after": "new-1-1.noarch\nup-2-1.noarch\n",
          "before_header": "packages of snapshot 1", "after_header": "packages of snapshot 2"},
-        {"prepared": "~ /etc/a (content, mode)\n--- a\n- /etc/b\n"}]
+        {"prepared": "~ /etc/a (content, mode)\n--- a\n- /etc/b\nand 1,000 more files\n"}]
