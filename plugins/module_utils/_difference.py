@@ -22,7 +22,7 @@ import typing as t
 
 from ansible_collections.microos.transactional.plugins.module_utils import _content
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
-from ansible_collections.microos.transactional.plugins.module_utils._text import listed, readable
+from ansible_collections.microos.transactional.plugins.module_utils._text import listed
 from ansible_collections.microos.transactional.plugins.module_utils._tools.btrfs import SUBVOLUME_INODE
 from ansible_collections.microos.transactional.plugins.module_utils._trees import (
     Descent,

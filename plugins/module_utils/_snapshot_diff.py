@@ -406,8 +406,8 @@ def snapshot_diff(host: Host, old: int, new: int, wanted: t.Sequence[str], with_
             _add_contents(trees, told + told_explained, content_limit)
     except OSError as exc:
         what = f"{readable(str(exc.filename or ''))}: {exc.strerror}".lstrip(": ")
-        raise TransactionalError(f"snapshots {old} and {new} cannot be compared ({what}). If somebody changes or deletes "
-                                 "them just now, run the task again") from exc
+        raise TransactionalError(f"snapshots {old} and {new} cannot be compared ({what}). If somebody changes or "
+                                 "deletes them just now, run the task again") from exc
     result = {"changed": False, "from": old, "to": new, "differs": changed or bool(files), "packages": packages,
               "files": told, "files_count": len(others), "package_files_count": len(explained),
               "warnings": warnings, **_told_drift(drift)}

@@ -71,8 +71,8 @@ def _refuse_mounts_below(root: str) -> None:
     top = os.path.realpath(root).rstrip("/") + "/"
     below = sorted({mount.target for mount in found if mount.target.startswith(top)})
     if below and top != "/":
-        raise TransactionalError(f"other file systems are mounted below {readable(root)}, and this kernel has no way to "
-                                 f"look past them: {listed(below)}. Unmount them and try again")
+        raise TransactionalError(f"other file systems are mounted below {readable(root)}, and this kernel has no way "
+                                 f"to look past them: {listed(below)}. Unmount them and try again")
 
 
 @contextlib.contextmanager
@@ -172,7 +172,7 @@ class Descent:
         about = os.fstat(descriptor)
         if (about.st_dev, about.st_ino) != was:
             os.close(descriptor)
-            raise TransactionalError("a directory was moved to another place while it was looked at. Run the task again")
+            raise TransactionalError("a directory was moved to another place meanwhile. Run the task again")
         return descriptor
 
     def close(self) -> None:

@@ -149,8 +149,8 @@ def files_of(root: str, rows: t.Sequence[t.Mapping]) -> set[str]:
     # asked by name alone, as not every rpm knows a label with an epoch
     for batch in batches(sorted({row["name"] for row in rows})):
         chunks: list[bytes] = []
-        command.run(["rpm", "--root", root, "-q", "--qf", "[%{=NAME}-%{=EVR}.%{=ARCH}\\t%{FILENAMES:shescape}\\n]", "--",
-                     *batch], consume=chunks.append)
+        command.run(["rpm", "--root", root, "-q", "--qf", "[%{=NAME}-%{=EVR}.%{=ARCH}\\t%{FILENAMES:shescape}\\n]",
+                     "--", *batch], consume=chunks.append)
         found.update(path for who, path in parse_files(b"".join(chunks)) if who in wanted)
     return found
 
@@ -178,8 +178,8 @@ def provided(root: str, names: t.Sequence[str]) -> list[tuple[str, str, str]]:
     wanted = set(names)
     rows: dict[tuple[str, ...], bool] = {}
     for batch in batches(names):
-        told = command.run(["rpm", "--root", root, "-q", "--qf",
-                            "[%{=NAME}\\t%{PROVIDENAME}\\t%{PROVIDEVERSION}\\n]", "--whatprovides", "--", *batch]).stdout
+        told = command.run(["rpm", "--root", root, "-q", "--qf", "[%{=NAME}\\t%{PROVIDENAME}\\t%{PROVIDEVERSION}\\n]",
+                            "--whatprovides", "--", *batch]).stdout
         rows.update((tuple(line.split("\t")), True) for line in _lines(told) if line.count("\t") == 2)
     return [row for row in rows if row[1] in wanted]
 
