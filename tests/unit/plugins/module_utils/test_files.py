@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
 
@@ -101,6 +102,22 @@ def test_what_lies_in_the_way_is_never_written_through(tmp_path):
     _files.write(str(tmp_path / "file"), "text", 0o644)
     assert victim.read_text() == "untouched"
     assert not (tmp_path / "file").is_symlink() and (tmp_path / "file").read_text() == "text"
+
+
+def test_a_link_in_another_snapshot_does_not_lead_into_the_running_system(tmp_path, monkeypatch):
+    running, snapshot = tmp_path / "running", tmp_path / "2/snapshot"
+    monkeypatch.setattr(_files, "IN_SNAPSHOT", re.compile(f"({re.escape(str(snapshot))})(/.*)", re.DOTALL))
+    for top in (running, snapshot):
+        top.mkdir(parents=True)
+    (snapshot / "etc").mkdir()
+    (snapshot / "etc/conf.d").symlink_to(running)  # as if that were the root
+    (snapshot / "etc/file").symlink_to(running / "file")
+    (running / "file").write_text("of the running system")
+    assert _files.read(f"{snapshot}/etc/file") == ""
+    _files.write(f"{snapshot}/etc/conf.d/file", "new", 0o644)
+    assert (running / "file").read_text() == "of the running system"
+    assert _files.read(f"{snapshot}/etc/conf.d/file") == _files.read(f"{snapshot}/etc/file") == "new"
+    assert (snapshot / str(running).lstrip("/") / "file").read_text() == "new"
 
 
 def test_reading(tmp_path):
