@@ -50,19 +50,19 @@ def write(number, text, step=1):
 def by_module(old, new):
     done = subprocess.run([sys.executable, "-c", RUN_MODULE, MODULE, json.dumps({"from": old, "to": new})],
                           capture_output=True, text=True, check=True)
-    return {file["path"] for file in json.loads(done.stdout)["files"]}
+    return json.loads(done.stdout)["files_count"]
 
 
 def by_snapper(old, new):
     for kept in glob.glob("/.snapshots/*/filelist-*"):
         os.unlink(kept)
-    return {line.split(" ", 1)[1] for line in snapper("status", f"{old}..{new}").splitlines()}
+    return len({line for line in snapper("status", f"{old}..{new}").splitlines() if "/many/" in line})
 
 
 def seconds(work, *arguments):
     start = time.perf_counter()
-    found = {path for path in work(*arguments) if "/many/" in path}
-    assert len(found) == CHANGED, (work, len(found))
+    found = work(*arguments)
+    assert found == CHANGED, (work, found)
     return time.perf_counter() - start
 
 

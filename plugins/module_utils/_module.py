@@ -16,6 +16,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
+from ansible_collections.microos.transactional.plugins.module_utils._text import printable
 
 ENGINE_ARGUMENT = {"type": "str", "choices": ["auto", "tukit", "snapper"], "default": "auto"}
 METHODS = ["auto", "reboot", "soft_reboot", "kexec", "apply", "rebootmgr", "host"]
@@ -43,7 +44,7 @@ def run(module: AnsibleModule, work: t.Callable[[Host], dict]) -> t.NoReturn:
         host.require_transactional()
         result = work(host)
     except TransactionalError as exc:
-        module.fail_json(msg=f"{host.name}: {exc}", **exc.details)
+        module.fail_json(**printable(dict(exc.details, msg=f"{host.name}: {exc}")))
     for warning in result.pop("warnings", []):
-        module.warn(warning)
-    module.exit_json(**result)
+        module.warn(printable(warning))
+    module.exit_json(**printable(result))

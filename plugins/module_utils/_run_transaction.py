@@ -12,7 +12,6 @@ Note that this module util is PRIVATE to the collection.
 from __future__ import annotations
 
 import os
-import stat
 import time
 import typing as t
 
@@ -26,6 +25,7 @@ from ansible_collections.microos.transactional.plugins.module_utils._namespace i
     holder_argv,
     read_only,
 )
+from ansible_collections.microos.transactional.plugins.module_utils._text import ROWS, listed, printable, readable
 from ansible_collections.microos.transactional.plugins.module_utils._tools import btrfs, mounts, rpm, snapper
 from ansible_collections.microos.transactional.plugins.module_utils._transaction import Transaction, choose_engine
 
@@ -236,10 +236,14 @@ class RunTransaction:
         live = bound(self.host.mount_points)
         then = resident.noted()
         skipped = set(live) | {"/.snapshots"} | ({"/etc"} if then is not None else set())
-        # where SELinux is on, tukit (6.1.3) labels the snapshot's own /var anew as often as it works there
-        found = _difference.compare(before, after, skipped, unlabelled=hidden(self.host.mounts, live))
-        if then is not None:
-            found += _difference.compare_since(then, before, after, "/etc")
+        try:
+            # where SELinux is on, tukit (6.1.3) labels the snapshot's own /var anew as often as it works there
+            found = _difference.compare(before, after, skipped, unlabelled=hidden(self.host.mounts, live))
+            if then is not None:
+                found += _difference.compare_since(then, before, after, "/etc")
+        except TransactionalError as exc:
+            exc.add("The transaction stays open: mend that and close again, or abort")
+            raise
         # these are made where the snapshot has none, for the transaction to work
         points = {parent for path in (*live, *PRIVATE, *LENT, *_scratch(after)) for parent in _parents(path)}
         return [(path, kind) for path, kind in found
@@ -255,21 +259,20 @@ class RunTransaction:
         # packages bring directories there that the host makes anew at its boot, and more cannot be asked of them
         owned = rpm.owned(root, candidates)
         lost = [path for path in candidates if path not in owned]
-        packaged = [path for path in owned if not stat.S_ISDIR(os.lstat(root + path).st_mode)]
+        packaged = _difference.but_directories(root, sorted(owned))
         if packaged:
-            self.warnings.append("files of packages are hidden by other mounts after the boot: "
-                                 + ", ".join(sorted(packaged)))
+            self.warnings.append(f"files of packages are hidden by other mounts after the boot: {listed(packaged)}")
         if not lost:
             return
         text = (f"written in snapshot {resident.details['snapshot']}, but hidden after the boot by what is mounted at "
-                f"{', '.join(top for top in tops if any(below(path, [top]) for path in lost))}: {', '.join(lost)}")
+                f"{listed([top for top in tops if any(below(path, [top]) for path in lost)])}: {listed(lost)}")
         if policy == "warn":
             self.warnings.append(text)
         else:
             raise TransactionalError(
                 f"{text}. The transaction stays open: undo these writes and close again, close with 'shadowed_writes: "
                 "warn' to lose them, or abort. Do such work after the activation, outside of the transaction",
-                shadowed_writes=lost)
+                shadowed_writes=lost[:ROWS], shadowed_writes_count=len(lost))
 
     def _report(self, resident: _resident.Resident, changes: list[tuple[str, str]]) -> dict:
         """The package and file differences; files that changed packages explain are only counted."""
@@ -278,26 +281,27 @@ class RunTransaction:
         explained: set[str] = set()
         if any(path.startswith("/usr/lib/sysimage/rpm/") for path, _kind in changes):
             differences = _difference.packages(rpm.installed(before), rpm.installed(after))
-            come = differences["installed"] + differences["updated"]
-            explained = rpm.files(after, [_nevra(row) for row in come]) | rpm.files(before, [
-                _nevra(dict(row, version=row.get("old_version", row["version"])))
-                for row in differences["removed"] + differences["updated"]])
+            gone = [dict(row, version=row.get("old_version", row["version"]))
+                    for row in differences["removed"] + differences["updated"]]
+            explained = rpm.files_of(after, differences["installed"] + differences["updated"])
+            explained |= rpm.files_of(before, gone)
             explained.update(path for path, _kind in changes if path.startswith("/usr/lib/sysimage/rpm/"))
         files = [{"path": path, "change": kind} for path, kind in changes if path not in explained]
-        lines = [f"package {name}: {_nevra(row)}" + (f" (was {row['old_version']})" if "old_version" in row else "")
+        told = files[:ROWS]
+        lines = [f"package {name}: {rpm.label(row)}" + (f" (was {row['old_version']})" if "old_version" in row else "")
                  for name, rows in differences.items() for row in rows]
-        lines += [f"file {row['change']}: {row['path']}" for row in files]
-        return dict(differences, files=files, files_of_packages=len(changes) - len(files),
-                    diff={"prepared": "".join(line + "\n" for line in lines)})
+        lines += [f"file {row['change']}: {readable(row['path'])}" for row in told]
+        if len(files) > len(told):
+            lines.append(f"and {len(files) - len(told):,} more files")
+        # before the close, as what cannot be told must not be made the default
+        return printable(dict(differences, files=told, files_count=len(files),
+                              files_of_packages=len(changes) - len(files),
+                              diff={"prepared": "".join(line + "\n" for line in lines)}))
 
 
 def _scratch(root: str) -> list[str]:
     """Directories that zypper's own work left empty."""
     return [path for path in SCRATCH if os.path.isdir(root + path) and not os.listdir(root + path)]
-
-
-def _nevra(row: t.Mapping[str, str]) -> str:
-    return f"{row['name']}-{row['version']}.{row['arch']}"
 
 
 def _parents(path: str) -> list[str]:

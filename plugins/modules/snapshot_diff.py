@@ -14,8 +14,12 @@ author:
 description:
   - Compares the packages and the files of two snapshots, by default those of the current and the default one, which is
     what the next boot will change. It only reads.
-  - A file differs if its type, content, target, device, mode, owner, group or extended attributes (ACLs, SELinux label,
-    capabilities) do. A mere new time of modification is no difference.
+  - A file differs if its type, content, target, device, mode, owner, group, extended attributes (ACLs, SELinux label,
+    capabilities) or flags (of C(chattr)) do. A mere new time of modification is no difference.
+  - What vanishes while it is compared is left out. What is mounted below a snapshot is not looked at, and the place of
+    a subvolume, which no snapshot has a part in, is no difference.
+  - A list of files has 1000 entries at most, and another value tells how many there are. Bytes of a file name that are
+    no valid UTF-8 are shown as V(\\xNN); in diffs, control characters are shown escaped, too.
   - What lies outside of the snapshots, such as C(/var) and C(/home), is not compared. The database of rpm is compared
     by the packages in it.
   - Where C(/etc) is a subvolume of its own in each snapshot (transactional-update 5.0 or later), that one is
@@ -54,7 +58,9 @@ options:
     type: bool
     default: false
   content_limit:
-    description: The size in bytes up to which a file is shown with O(content=true).
+    description:
+      - The size in bytes up to which a file is shown with O(content=true). All diffs of a result together have 1 MiB at
+        most, and a larger file is never shown.
     type: int
     default: 102400
   package_files:
@@ -109,7 +115,7 @@ EXAMPLES = r"""
   microos.transactional.snapshot_diff:
     paths: [/etc]
   register: waiting
-  failed_when: (waiting.drift or []) | selectattr('lost') | length > 0
+  failed_when: (waiting.lost_count or 0) > 0
 """
 
 RETURN = r"""
@@ -155,7 +161,7 @@ packages:
       type: list
       elements: dict
 files:
-  description: The different files that no changed package explains, in order of their paths.
+  description: The first 1000 of the different files that no changed package explains, in order of their paths.
   type: list
   elements: dict
   returned: success
@@ -170,7 +176,9 @@ files:
     aspects:
       description:
         - In what a V(modified) one differs, of V(type), V(content), V(target) (of a symbolic link), V(device), V(mode),
-          V(owner), V(group), V(label) (of SELinux) and V(attributes). Nothing else is said of one of another V(type).
+          V(owner), V(group), V(label) (of SELinux), V(attributes) and V(flags) (of C(chattr)). Nothing else is said of
+          one of another V(type).
+        - V(below) is said of a directory that has a difference so deep below that its path has more than 4000 bytes.
       type: list
       elements: str
       sample: [content, mode]
@@ -182,10 +190,16 @@ files:
       description: Why there is no RV(files[].diff), for example V(not readable by everybody), V(binary).
       type: str
       returned: instead of RV(files[].diff)
+files_count:
+  description: How many different files there are that no changed package explains.
+  type: int
+  returned: success
+  sample: 3
 drift:
   description:
     - What was changed in the running C(/etc) since the snapshot O(to) was made, as RV(files), within O(paths). It
       counts neither for RV(differs) nor for RV(files), as the first boot of the snapshot merges it.
+    - These are 1000 changes at most; those that are V(lost) have precedence.
     - Null if that is not known, as for a snapshot that was booted already, one that was not made from the current one,
       and where C(/etc) is no subvolume of its own.
   type: list
@@ -197,13 +211,21 @@ drift:
         - Whether the merge leaves this change out, as the snapshot has changed the same file in another way, or has no
           such directory any more.
       type: bool
+drift_count:
+  description: How many changes RV(drift) is about. Null where that is.
+  type: int
+  returned: success
+lost_count:
+  description: How many of them the merge leaves out. Null where RV(drift) is.
+  type: int
+  returned: success
 package_files_count:
   description: How many further files differ that belong to a changed package, before or after.
   type: int
   returned: success
   sample: 1733
 package_files:
-  description: These files, as RV(files).
+  description: The first 1000 of these files, as RV(files).
   type: list
   elements: dict
   returned: with O(package_files=true)
@@ -249,7 +271,7 @@ def main():
         result = snapshot_diff(host, old, new, wanted["paths"], wanted["content"], wanted["content_limit"],
                                wanted["package_files"])
         if module._diff:
-            result["diff"] = as_diff(old, new, result["packages"], result["files"])
+            result["diff"] = as_diff(old, new, result["packages"], result["files"], result["files_count"])
         return dict(result, engine=choose_engine(host, wanted["engine"]).name)
 
     _module.run(module, work)

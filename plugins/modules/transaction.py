@@ -204,7 +204,11 @@ removed:
   elements: dict
   returned: with O(state=closed)
 files:
-  description: Files that were added, modified or removed, and that do not belong to one of the packages above.
+  description:
+    - The first 1000 of the files that were added, modified or removed, and that do not belong to one of the packages
+      above. Bytes of a file name that are no valid UTF-8 are shown as V(\\xNN).
+    - If something differs so deep below a directory that its path has more than 4000 bytes, it is the directory that
+      is told as V(modified).
   type: list
   elements: dict
   returned: with O(state=closed)
@@ -216,14 +220,22 @@ files:
     change:
       description: V(added), V(modified) or V(removed).
       type: str
+files_count:
+  description: How many such files there are.
+  type: int
+  returned: with O(state=closed)
 files_of_packages:
   description: Number of further files that differ because of the packages above.
   type: int
   returned: with O(state=closed)
 shadowed_writes:
-  description: Paths that would be hidden after the boot.
+  description: The first 1000 paths that would be hidden after the boot.
   type: list
   elements: str
+  returned: if the close is refused for them
+shadowed_writes_count:
+  description: How many such paths there are.
+  type: int
   returned: if the close is refused for them
 running:
   description: Processes that still run inside.

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -328,3 +330,129 @@ def test_check_mode_leaves_no_trace(host, run, other):
     assert files() == files_before
     assert run.info()["own"] is False
     other("aborted")
+
+
+ODD = {
+    b"a\nb": "a\\nb", b"lat\xe9in": "lat\\xe9in", "nel\x85x".encode(): "nel\\u0085x",
+    b"form\x0cfeed": "form\\u000cfeed", "sep\u2028x".encode(): "sep\\u2028x", b"-dash": "-dash", b"st*r": "st*r",
+    b"br[a]": "br[a]", b"%{NAME}": "%{NAME}"}
+
+
+def create(number, directory, names):
+    """Empty files in a snapshot, as a task inside of it would make them."""
+    top = os.fsencode(f"/.snapshots/{number}/snapshot{directory}/")
+    os.makedirs(top, exist_ok=True)
+    for name in names:
+        os.close(os.open(top + name, os.O_CREAT | os.O_WRONLY, 0o644))
+
+
+def test_hidden_writes_with_odd_names_are_refused_each_by_its_name(host, run):
+    snapshot = run.open()["snapshot"]
+    for name, shown in ODD.items():
+        create(snapshot, "/srv", [name])
+        closed = run("closed")
+        assert closed["failed"] and f"mounted at /srv: /srv/{shown}. The transaction stays" in closed["msg"], closed
+        assert len(closed["msg"].splitlines()) == 1 and closed["shadowed_writes_count"] == 1
+        os.unlink(os.fsencode(f"/.snapshots/{snapshot}/snapshot/srv/") + name)
+    assert not run("closed")["changed"]
+    assert host.default() == 1
+
+
+def test_many_hidden_writes_are_refused_at_once(host, run):
+    snapshot = run.open()["snapshot"]
+    create(snapshot, "/srv", [b"%07d-%s" % (number, b"n" * 100) for number in range(30_000)])
+    process = host.start_module("transaction", state="closed", _run=RUN)
+    out, err = process.communicate(timeout=120)
+    closed = json.loads(out)
+    assert closed["failed"] and " and 29,980 more. The transaction stays open" in closed["msg"], err
+    assert len(closed["msg"]) < 4000
+    assert (len(closed["shadowed_writes"]), closed["shadowed_writes_count"]) == (1000, 30_000)
+    assert host.default() == 1 and run.info()["alive"]
+
+
+@pytest.fixture
+def owner():
+    """An RPM file with files and directories in /srv and /var/lib, one of them with a name that is no UTF-8."""
+    home = "/run/owner"
+    os.makedirs(f"{home}/root/srv/owned")
+    for name in (b"plain", b"lat\xe9in", b"qu'ote", "nel\x85".encode()):
+        os.close(os.open(os.fsencode(f"{home}/root/srv/owned/") + name, os.O_CREAT | os.O_WRONLY))
+    with open(f"{home}/owner.spec", "w", encoding="utf-8") as stream:
+        stream.write("Name: owner\nVersion: 1\nRelease: 1\nSummary: x\nLicense: x\nBuildArch: noarch\nAutoReqProv: no\n"
+                     "%description\nx\n%install\nmkdir -p %{buildroot}/srv\ncp -a /run/owner/root/srv/owned "
+                     "%{buildroot}/srv/\n%files\n/srv/owned\n")
+    subprocess.run(["rpmbuild", "-bb", "--quiet", "--define", f"_topdir {home}/build", "--define", f"_rpmdir {home}",
+                    "--define", "_invalid_encoding_terminates_build 0", "--define", "__os_install_post %{nil}",
+                    f"{home}/owner.spec"], check=True, capture_output=True)
+    shutil.copy(f"{home}/noarch/owner-1-1.noarch.rpm", "/opt/owner.rpm")  # /opt is seen inside
+    yield "/opt/owner.rpm"
+    os.unlink("/opt/owner.rpm")
+    shutil.rmtree(home)
+
+
+def test_only_the_very_paths_of_a_package_are_its_own(host, run, owner):
+    snapshot = run.open()["snapshot"]
+    done = run.enter(f"rpm --install --nodeps --nosignature {owner}")
+    assert done.returncode == 0, done.stderr
+    closed = run("closed", _check=True)
+    assert not closed.get("failed"), closed
+    (warning,) = closed["warnings"]
+    assert warning.startswith("files of packages are hidden") and warning.endswith(
+        ": /srv/owned/lat\\xe9in, /srv/owned/nel\\u0085, /srv/owned/plain, /srv/owned/qu'ote"), warning
+    strange = [b"plain\n", b"lat\xe8in", b"plai*", b"pl", b"nel", b"nel\x85"]
+    create(snapshot, "/srv/owned", strange)
+    closed = run("closed")
+    assert closed["failed"] and closed["shadowed_writes_count"] == len(strange), closed
+    assert not {"/srv/owned/plain", "/srv/owned"} & set(closed["shadowed_writes"])
+    json.dumps(closed, ensure_ascii=False).encode("utf-8")
+
+
+def test_a_name_that_is_no_utf8_is_told_by_a_close_that_counts(host, run):
+    run.open()
+    assert run.enter("printf x >\"/etc/$(printf 'lat\\351in')\"").returncode == 0
+    closed = run("closed")
+    assert closed["changed"] and host.default() == 2, closed
+    assert {"path": "/etc/lat\\xe9in", "change": "added"} in closed["files"]
+    json.dumps(closed, ensure_ascii=False).encode("utf-8")
+
+
+def test_a_result_has_an_end(host, run):
+    snapshot = run.open()["snapshot"]
+    create(snapshot, "/usr/share/many", [b"%06d" % number for number in range(5000)])
+    closed = run("closed")
+    assert closed["changed"] and (len(closed["files"]), closed["files_count"]) == (1000, 5001)
+    assert closed["diff"]["prepared"].endswith("\nand 4,001 more files\n")
+
+
+def test_a_flag_alone_is_a_change_that_stays(host, run):
+    run.open()
+    assert run.enter("chattr +i /usr/share/misc; chattr +i /etc/motd").returncode == 0
+    closed = run("closed")
+    assert closed["changed"] and closed["files"] == [
+        {"path": "/usr/share/misc", "change": "modified"}, {"path": "/etc/motd", "change": "modified"}], closed
+    for path in ("/usr/share/misc", "/etc/motd"):
+        assert "i" in host.check("lsattr", "-d", f"/.snapshots/2/snapshot{path}").split()[0]
+    assert run.open()["base"] == 2
+    assert not run("closed")["changed"]
+    # what is made from it has them, and can be changed and deleted all the same
+    run.open()
+    assert run.enter("chattr -i /etc/motd").returncode == 0
+    closed = run("closed")
+    assert [file["path"] for file in closed["files"]] == ["/etc/motd"], closed
+
+
+@pytest.mark.parametrize("top", ["/etc", "/usr/share"])
+def test_directories_1500_deep(host, run, top):
+    snapshot = run.open()["snapshot"]
+    here = os.open(f"/.snapshots/{snapshot}/snapshot{top}", os.O_RDONLY)
+    for _level in range(1500):
+        os.mkdir("d" * 10, dir_fd=here)
+        below = os.open("d" * 10, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    closed = run("closed")
+    assert closed["changed"] and 300 < closed["files_count"] < 400, closed.get("msg")
+    assert run.open()["base"] == snapshot
+    assert not run("closed")["changed"]
+

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import json
 import os
 import pathlib
 import shutil
@@ -214,3 +216,121 @@ def test_an_open_snapshot_can_be_looked_at(host):
     number = host.snapper("create", "--from", "1", "--read-write", "--print-number",
                           "--userdata", "transactional-update-in-progress=yes")
     assert host.module("snapshot_diff", to=number)["differs"] is False
+
+
+# --- odd trees ------------------------------------------------------------------------------------------------------
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def pair(host, second):
+    """The roots of snapshot 2, and of 3 made from it."""
+    def make():
+        return pathlib.Path(ROOT.format(host.snapper("create", "--from", "2", "--read-write", "--print-number")))
+    return second, make
+
+
+def compared(host):
+    return host.module("snapshot_diff", **{"from": "2", "to": "3"})
+
+
+def test_the_place_of_a_subvolume_is_no_difference(host, pair):
+    second, make = pair
+    inside = second / "usr/share/volume"
+    host.check("btrfs", "subvolume", "create", inside)
+    try:
+        (inside / "file").write_text("")
+        third = make()
+        assert os.stat(third / "usr/share/volume").st_ino == 2
+        assert not compared(host)["differs"]
+        (third / "usr/share/probe").write_text("")
+        assert changes(compared(host)) == {"/usr/share/probe": ["added"]}
+    finally:
+        host.check("btrfs", "subvolume", "delete", inside)
+
+
+def test_what_is_mounted_below_is_not_asked(host, pair):
+    second, make = pair
+    for name in ("mounted", "dead"):
+        (second / "usr/share" / name).mkdir()
+    third = make()
+    # a file system whose server never answers
+    channel = os.open("/dev/fuse", os.O_RDWR)
+    target = third / "usr/share/mounted"
+    host.check("mount", "-i", "-t", "tmpfs", "none", target)
+    (target / "hidden").write_text("")
+    dead = third / "usr/share/dead"
+    libc = ctypes.CDLL(None, use_errno=True)
+    options = f"fd={channel},rootmode=40000,user_id=0,group_id=0".encode()
+    assert libc.mount(b"dead", os.fsencode(dead), b"fuse", 0, options) == 0, os.strerror(ctypes.get_errno())
+    try:
+        process = host.start_module("snapshot_diff", **{"from": "2", "to": "3"})
+        out, _err = process.communicate(timeout=60)
+        assert json.loads(out)["differs"] is False, out
+    finally:
+        os.close(channel)
+        host.check("umount", "-l", dead)
+        host.check("umount", target)
+
+
+def test_what_both_share_on_the_disk_is_not_read(host, pair):
+    second, make = pair
+    with open(second / "usr/share/large", "wb") as stream:
+        for _count in range(64):
+            stream.write(os.urandom(MIB))
+        stream.truncate(1 << 40)
+    third = make()
+    os.sync()
+    (third / "usr/share/large").chmod(0o600)
+    count = ("sh", "-c", '"$@"; cat /proc/$$/io >/run/read', "sh")  # of the module too, once it has ended
+    assert changes(host.module("snapshot_diff", _prefix=count, **{"from": "2", "to": "3"})) == {
+        "/usr/share/large": ["modified", "mode"]}
+    with open("/run/read", encoding="ascii") as stream:
+        assert int(stream.readline().split("rchar: ")[1]) < 48 * MIB
+    with open(third / "usr/share/large", "r+b") as stream:
+        stream.seek(30 * MIB)
+        stream.write(b"not on the disk yet")
+        stream.flush()
+        assert changes(compared(host)) == {"/usr/share/large": ["modified", "content", "mode"]}
+
+
+def test_flags_are_told_and_kept_by_a_snapshot(host, pair):
+    second, make = pair
+    (second / "usr/share/probe").write_text("")
+    third = make()
+    host.check("chattr", "+i", third / "usr/share/probe")
+    assert changes(compared(host)) == {"/usr/share/probe": ["modified", "flags"]}
+    fourth = ROOT.format(host.snapper("create", "--from", "3", "--print-number"))
+    assert "i" in host.check("lsattr", f"{fourth}/usr/share/probe").split()[0]
+    host.check("chattr", "-i", third / "usr/share/probe")
+
+
+def test_many_files_with_odd_names(host, pair):
+    second, make = pair
+    third = make()
+    odd = [b"a\nb", b"lat\xe9in", "nel\x85".encode(), b"form\x0cfeed", b"esc\x1b[2J"]
+    (third / "etc/odd").mkdir()
+    for name in [*odd, *(b"z%04d" % number for number in range(1500))]:
+        os.close(os.open(os.fsencode(third) + b"/etc/odd/" + name, os.O_CREAT | os.O_WRONLY))
+    result = host.module("snapshot_diff", **{"from": "2", "to": "3"}, content=True)
+    assert (len(result["files"]), result["files_count"]) == (1000, 1506)
+    assert {"/etc/odd/a\nb", "/etc/odd/lat\\xe9in", "/etc/odd/nel\x85"} <= {file["path"] for file in result["files"]}
+    text = result["diff"][1]["prepared"]
+    assert "+ /etc/odd/a\\nb\n" in text and "+ /etc/odd/nel\\u0085\n" in text and "\x1b" not in text
+    assert text.endswith("and 506 more files\n")
+
+
+def test_a_tree_deeper_than_any_path(host, pair):
+    second, make = pair
+    third = make()
+    here = os.open(third / "etc", os.O_RDONLY)
+    for _level in range(1500):
+        os.mkdir("d" * 200, dir_fd=here)
+        below = os.open("d" * 200, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    result = compared(host)
+    assert 10 < result["files_count"] < 20 and not result.get("failed"), result
+    assert max(len(file["path"]) for file in result["files"]) <= 4000

@@ -9,11 +9,12 @@ Note that this module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
+import os
 import re
 import typing as t
 
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
-from ansible_collections.microos.transactional.plugins.module_utils._tools import command
+from ansible_collections.microos.transactional.plugins.module_utils._tools import command, paths
 
 # rpm 4.20 says this of a capability, a package and a path that it does not know; with exit code = their number
 MISSING = re.compile(r"no package provides (.+)$|package (.+) is not installed$|(?:error: )?file (.+): No such file")
@@ -33,6 +34,30 @@ print(table.concat(orders, " "))
 }"""
 # One argument of a command has 128 KiB at most
 PAIRS_AT_ONCE = 500
+# All arguments and the environment together have 128 KiB at least on every system
+ARGUMENTS_SIZE = 64 << 10
+# A file name as ':shescape' quotes it, the only format that tells where any name ends; perhaps after a label and a tab
+QUOTED = re.compile(rb"(?:([^\t\n']*)\t)?'([^']*(?:'\\''[^']*)*)'\n")
+
+
+def batches(names: t.Iterable[str]) -> t.Iterator[list[str]]:
+    """The names in parts, each of which one command can take as its arguments."""
+    batch: list[str] = []
+    size = 0
+    for name in names:
+        length = len(os.fsencode(name)) + 9  # its end, and a pointer
+        if batch and size + length > ARGUMENTS_SIZE:
+            yield batch
+            batch, size = [], 0
+        batch.append(name)
+        size += length
+    if batch:
+        yield batch
+
+
+def _lines(text: str) -> list[str]:
+    """Python's splitlines knows more ends of lines than rpm."""
+    return [line for line in text.split("\n") if line]
 
 
 def missing(root: str, names: t.Sequence[str], capabilities: bool) -> list[str]:
@@ -41,21 +66,22 @@ def missing(root: str, names: t.Sequence[str], capabilities: bool) -> list[str]:
     With ``capabilities`` a name also counts as there if an installed package provides it.
     """
     query = ["--whatprovides"] if capabilities else []
-    result = command.run(["rpm", "--root", root, "-q", "--qf", "installed %{NAME}\\n"] + query + ["--"] + list(names))
-    unknown = {}
-    for line in (result.stdout + result.stderr).splitlines():
-        found = MISSING.match(line.strip())
-        if found:
-            unknown[next(group for group in found.groups() if group)] = True
-        elif not line.startswith("installed ") and line.strip():
-            raise TransactionalError(f"cannot read the rpm database below {root}: {line}", cmd=result.argv)
+    unknown = set()
+    for batch in batches(names):
+        result = command.run(["rpm", "--root", root, "-q", "--qf", "installed %{NAME}\\n", *query, "--", *batch])
+        for line in _lines(result.stdout) + _lines(result.stderr):
+            found = MISSING.match(line.strip())
+            if found:
+                unknown.add(next(group for group in found.groups() if group))
+            elif not line.startswith("installed ") and line.strip():
+                raise TransactionalError(f"cannot read the rpm database below {root}: {line}", cmd=result.argv)
     return [name for name in names if name in unknown]
 
 
 def installed(root: str) -> list[dict]:
     """All packages of the rpm database below ``root``, keys as the modules report them."""
     told = command.check(["rpm", "--root", root, "-qa", "--qf", "%{NAME}\\t%{EVR}\\t%{ARCH}\\n"]).stdout
-    return [dict(zip(("name", "version", "arch"), line.split("\t"))) for line in told.splitlines()]
+    return [dict(zip(("name", "version", "arch"), line.split("\t"))) for line in _lines(told)]
 
 
 def details(root: str) -> list[dict]:
@@ -63,32 +89,52 @@ def details(root: str) -> list[dict]:
     keys = ("name", "version", "release", "epoch", "arch")
     told = command.check(["rpm", "--root", root, "-qa", "--qf",
                           "\\t".join(f"%{{{key.upper()}}}" for key in keys) + "\\n"]).stdout
-    rows = [dict(zip(keys, line.split("\t"))) for line in told.splitlines()]
+    rows = [dict(zip(keys, line.split("\t"))) for line in _lines(told)]
     # package_facts (2.19 to 2.21) has the string too, no null
     return [{key: "None" if value == "(none)" else value for key, value in row.items()} for row in rows]
 
 
-def owned(root: str, paths: t.Sequence[str]) -> set[str]:
-    """Those of ``paths`` that belong to a package."""
-    if not paths:
-        return set()
-    told = command.run(["rpm", "--root", root, "-q", "--qf", "owned\\n", "--file", "--"] + list(paths)).stdout
-    # one answer for each package, and one line for a path of none; a path may have several owners
-    return {path for path in paths if f"file {path} is not owned by any package" not in told.splitlines()}
+def parse_files(told: bytes) -> t.Iterator[tuple[bytes, str]]:
+    """The label and the path of each file, from what rpm prints with ``:shescape``."""
+    for found in QUOTED.finditer(told):
+        yield found.group(1), os.fsdecode(found.group(2).replace(b"'\\''", b"'"))
 
 
-def files(root: str, names: t.Sequence[str]) -> set[str]:
-    """The files of installed packages, given as name-version.arch."""
-    if not names:
+def _every_file(root: str) -> t.Iterator[str]:
+    chunks: list[bytes] = []  # more than other commands ever say
+    command.check(["rpm", "--root", root, "-qa", "--qf", "[%{FILENAMES:shescape}\\n]"], consume=chunks.append)
+    return (path for _label, path in parse_files(b"".join(chunks)))
+
+
+def owned(root: str, candidates: t.Iterable[str]) -> set[str]:
+    """Those of the paths that belong to a package; they lead through no symbolic links.
+
+    All packages are asked for their files, as the question for one path can take rpm (4.20) a tenth of a second.
+    """
+    wanted = set(candidates)
+    if not wanted or not command.which("rpm"):
         return set()
-    return set(command.run(["rpm", "--root", root, "-q", "--list", "--"] + list(names)).stdout.splitlines())
+    found: set[str] = set()
+    links: dict[str, str] = {}
+    real: dict[str, str] = {}
+    for name in _every_file(root):
+        directory, _slash, last = name.rpartition("/")
+        if directory not in real:
+            try:
+                real[directory] = paths.resolve(root, directory, links).rstrip("/")
+            except OSError:
+                real[directory] = directory
+        path = f"{real[directory]}/{last}"
+        if path in wanted:
+            found.add(path)
+    return found
 
 
 def providing(root: str, capability: str) -> list[dict]:
     """The packages that provide a capability, keys as the modules report them."""
     told = command.run(["rpm", "--root", root, "-q", "--qf", "%{NAME}\\t%{EVR}\\t%{ARCH}\\n", "--whatprovides", "--",
                         capability]).stdout
-    return [dict(zip(("name", "version", "arch"), line.split("\t"))) for line in told.splitlines() if "\t" in line]
+    return [dict(zip(("name", "version", "arch"), line.split("\t"))) for line in _lines(told) if "\t" in line]
 
 
 def label(row: t.Mapping) -> str:
@@ -98,13 +144,15 @@ def label(row: t.Mapping) -> str:
 
 def files_of(root: str, rows: t.Sequence[t.Mapping]) -> set[str]:
     """The files of some of the packages that ``installed`` returns."""
-    if not rows:
-        return set()
-    wanted = {label(row) for row in rows}
+    wanted = {os.fsencode(label(row)) for row in rows}
+    found = set()
     # asked by name alone, as not every rpm knows a label with an epoch
-    told = command.run(["rpm", "--root", root, "-q", "--qf", "[%{=NAME}-%{=EVR}.%{=ARCH}\\t%{FILENAMES}\\n]", "--"]
-                       + sorted({row["name"] for row in rows})).stdout
-    return {path for who, _tab, path in (line.partition("\t") for line in told.splitlines()) if who in wanted}
+    for batch in batches(sorted({row["name"] for row in rows})):
+        chunks: list[bytes] = []
+        command.run(["rpm", "--root", root, "-q", "--qf", "[%{=NAME}-%{=EVR}.%{=ARCH}\\t%{FILENAMES:shescape}\\n]",
+                     "--", *batch], consume=chunks.append)
+        found.update(path for who, path in parse_files(b"".join(chunks)) if who in wanted)
+    return found
 
 
 def split_version(evr: str) -> list[str]:
@@ -127,12 +175,13 @@ def order(pairs: t.Sequence[tuple[str, str]]) -> list[int]:
 
 def provided(root: str, names: t.Sequence[str]) -> list[tuple[str, str, str]]:
     """What the packages that provide ``names`` provide: the package, what, and its version or nothing."""
-    if not names:
-        return []
-    told = command.run(["rpm", "--root", root, "-q", "--qf",
-                        "[%{=NAME}\\t%{PROVIDENAME}\\t%{PROVIDEVERSION}\\n]", "--whatprovides", "--", *names]).stdout
-    rows = [tuple(line.split("\t")) for line in told.splitlines() if line.count("\t") == 2]
-    return [row for row in rows if row[1] in names]
+    wanted = set(names)
+    rows: dict[tuple[str, ...], bool] = {}
+    for batch in batches(names):
+        told = command.run(["rpm", "--root", root, "-q", "--qf", "[%{=NAME}\\t%{PROVIDENAME}\\t%{PROVIDEVERSION}\\n]",
+                            "--whatprovides", "--", *batch]).stdout
+        rows.update((tuple(line.split("\t")), True) for line in _lines(told) if line.count("\t") == 2)
+    return [row for row in rows if row[1] in wanted]
 
 
 def matching(root: str, patterns: t.Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 import pytest
 
@@ -119,12 +120,71 @@ def test_secret_names(name, is_secret):
     assert bool(subject.SECRET_NAME.match(name)) == is_secret
 
 
+def diff(old, new):
+    return "".join(subject.unified([f"{line}\n" for line in old], [f"{line}\n" for line in new], "/etc/file"))
+
+
+def test_diffs_are_as_those_of_diff(tmp_path):
+    numbers = list(map(str, range(5000)))
+    changed = numbers[:10] + ["new"] + numbers[10:4000] + numbers[4001:]
+    for old, new in [([], ["a"]), (["a"], []), (["a"] * 9, ["a"] * 5 + ["b"] + ["a"] * 4), (numbers, changed),
+                     (changed, numbers), (["x", "y", "x"], ["y", "x", "y"])]:
+        for name, lines in (("old", old), ("new", new)):
+            (tmp_path / name).write_text("".join(f"{line}\n" for line in lines))
+        done = subprocess.run(["diff", "-u", "old", "new"], cwd=tmp_path, capture_output=True, text=True, check=False)
+        (tmp_path / "patch").write_text(diff(old, new))
+        assert done.stdout.count("\n@@ ") == diff(old, new).count("\n@@ ")
+        subprocess.run(["patch", "-s", "old", "patch"], cwd=tmp_path, check=True)
+        assert (tmp_path / "old").read_text() == (tmp_path / "new").read_text()
+
+
+def test_a_diff_of_much_that_has_nothing_in_common_ends():
+    lines = [f"line {number}" for number in range(20_000)]
+    text = diff(lines, lines[::-1])
+    assert text.count("\n-line") == text.count("\n+line") == 19_999
+    text = diff(["same"] * 20_000, ["other"] * 20_000)
+    assert text.count("\n-same") == text.count("\n+other") == 20_000
+
+
+def test_no_line_of_a_diff_can_be_forged(trees):
+    name = "file\n--- forged"
+    write(trees.after, f"etc/{name}", "a\x85b\rc\x1b[2Jd\te\u2028\nlast")
+    assert subject.content(trees, f"/etc/{name}", 100) == {"diff": (
+        "--- a/etc/file\\n--- forged\n+++ b/etc/file\\n--- forged\n@@ -0,0 +1,2 @@\n"
+        "+a\\u0085b\\rc\\u001b[2Jd\te\\u2028\n+last\n\\ No newline at end of file\n")}
+
+
+def test_all_diffs_together_have_a_limit(trees, monkeypatch):
+    monkeypatch.setattr(subject, "MOST_CONTENT", 1000)
+    for name in "abc":
+        write(trees.after, f"etc/{name}", f"{name}\n" * 150)
+    write(trees.after, "etc/large", "x" * 1001)
+    files = [{"path": f"/etc/{name}", "aspects": []} for name in ("large", "a", "b", "c")]
+    subject._add_contents(trees, files, 1 << 30)
+    assert ["diff" in file for file in files] == [False, True, True, False]
+    assert files[0]["withheld"] == "larger than 1000 bytes" and files[3]["withheld"] == subject.ENOUGH
+
+
+def test_of_much_drift_what_is_lost_is_told():
+    drift = [{"path": f"/etc/{number:05}", "lost": number >= 4990} for number in range(5000)]
+    told = subject._told_drift(drift)
+    assert (len(told["drift"]), told["drift_count"], told["lost_count"]) == (1000, 5000, 10)
+    assert [file["path"] for file in told["drift"] if file["lost"]] == [file["path"] for file in drift[4990:]]
+    assert subject._told_drift(None) == {"drift": None, "drift_count": None, "lost_count": None}
+
+
+@pytest.mark.parametrize("path, words", [("/etc/a\0b", "null character"), ("etc\nx", "'etc.nx' is not absolute")])
+def test_paths_that_are_none(trees, path, words):
+    with pytest.raises(TransactionalError, match=words):
+        subject.check_paths(trees, [path])
+
+
 def test_diff_output():
     packages = {"installed": [row("new", "1-1")], "removed": [row("gone", "1-1")],
                 "upgraded": [dict(row("up", "2-1"), old_version="1-1", old_arch="noarch")]}
     files = [{"path": "/etc/a", "change": "modified", "aspects": ["content", "mode"], "diff": "--- a\n"},
              {"path": "/etc/b", "change": "removed", "aspects": []}]
-    assert subject.as_diff(1, 2, packages, files) == [
+    assert subject.as_diff(1, 2, packages, files, 1002) == [
         {"before": "gone-1-1.noarch\nup-1-1.noarch\n", "after": "new-1-1.noarch\nup-2-1.noarch\n",
          "before_header": "packages of snapshot 1", "after_header": "packages of snapshot 2"},
-        {"prepared": "~ /etc/a (content, mode)\n--- a\n- /etc/b\n"}]
+        {"prepared": "~ /etc/a (content, mode)\n--- a\n- /etc/b\nand 1,000 more files\n"}]
