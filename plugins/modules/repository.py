@@ -264,25 +264,10 @@ messages:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.urls import open_url
 
-from ansible_collections.microos.transactional.plugins.module_utils import _module
-from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
+from ansible_collections.microos.transactional.plugins.module_utils import _key_source, _module
 from ansible_collections.microos.transactional.plugins.module_utils._repositories import Repositories
-from ansible_collections.microos.transactional.plugins.module_utils._repository_safety import hide, secrets_in
-
-# More than any key file has
-KEY_BYTES = 1 << 20
-TIMEOUT_SECONDS = 30
-
-
-def fetch(url):
-    try:
-        with open_url(url, timeout=TIMEOUT_SECONDS) as stream:
-            return stream.read(KEY_BYTES)
-    except Exception as exc:  # what urllib, ssl and the sockets raise has no common class
-        raise TransactionalError(f"cannot fetch the key from {hide(url)}: {exc}; nothing was imported. Check the "
-                                 "address, and whether this host can reach it") from exc
+from ansible_collections.microos.transactional.plugins.module_utils._repository_safety import secrets_in
 
 
 def main():
@@ -324,7 +309,8 @@ def main():
     module.no_log_values.update(secrets_in(module.params))
 
     def work(host):
-        repositories = Repositories(host, module.params, fetch)
+        repositories = Repositories(
+            host, module.params, lambda url: _key_source.fetch(url, module.params["allow_insecure"]))
         repositories.ensure(module.check_mode)
         for warning in repositories.warnings:
             module.warn(warning)
