@@ -157,6 +157,11 @@ def hide(text: str) -> str:
     return SECRET_SETTING.sub(rf"\1{HIDDEN}", IN_QUERY.sub(_hide_option, text))
 
 
+def hide_setting(key: str, value: str) -> str:
+    """One setting of a file."""
+    return hide(f"{key}={value}").partition("=")[2]
+
+
 def checks(settings: t.Mapping[str, t.Any], configuration: t.Mapping[str, str]) -> dict[str, bool]:
     """gpgcheck, repo_gpgcheck and pkg_gpgcheck as they are in effect, by libzypp's RepoInfo."""
     def said(key):

@@ -435,6 +435,8 @@ def answering(answer, certificate=None):
             with contextlib.suppress(OSError):
                 answer(self)
 
+        do_HEAD = do_GET
+
         def log_message(self, *_args):
             pass
 
