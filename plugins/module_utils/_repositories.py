@@ -14,6 +14,7 @@ Note that this module util is PRIVATE to the collection.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
 import shutil
@@ -44,6 +45,8 @@ from ansible_collections.microos.transactional.plugins.module_utils._transaction
 
 MODULE = "microos.transactional.repository"
 CACHES = ("raw", "solv", "packages")
+# With other ones, what is in the cache is not what they would have let in
+JUDGED_BY = LOCATIONS + ("path", "proxy", "gpgcheck", "repo_gpgcheck", "pkg_gpgcheck")
 INDEX = "repomd.xml"
 # All of a refresh: a server may send a byte now and then
 REFRESH_SECONDS = 900
@@ -106,6 +109,7 @@ class Repositories:
                     change.make()
                     change.verify()
             self._forget_cache(edits)
+            self._forget_signed(todo)
             if refresh:
                 self._refresh(None)
                 if self._inside:
@@ -140,6 +144,7 @@ class Repositories:
             edits = self._edits(self._roots(transaction.snapshot))
             stack.enter_context(self._written(edits))
             self._forget_cache(edits)
+            self._forget_signed(todo)
             if refresh:
                 self._refresh(transaction)
                 # libzypp trusts other keys that a repository brings along if a trusted one signed its metadata
@@ -186,13 +191,20 @@ class Repositories:
             keys_removed=[key.fingerprint for key in todo if not key.present])
 
     def _forget_cache(self, edits: t.Sequence[Edit]) -> None:
-        """What was cached of another place or of a repository that is gone must not be taken for this one."""
+        """What came unchecked, from another place, or of a repository that is gone must not be taken for this one."""
         alias = self._wanted.alias if self._wanted else ""
         for edit in edits:
             old, new = (zypp_files.parse(text).get(alias, {}) for text in (edit.before, edit.after))
-            if any(not zypp_files.same(old.get(key), new.get(key)) for key in LOCATIONS):
+            if any(not zypp_files.same(old.get(key), new.get(key)) for key in JUDGED_BY):
                 for kind in CACHES:
                     shutil.rmtree(f"/var/cache/zypp/{kind}/{self._wanted.cache}", ignore_errors=True)
+
+    def _forget_signed(self, todo: t.Sequence[WantedKey]) -> None:
+        """What is in the cache was checked when it came: it may be signed with a key that is trusted no more."""
+        if any(not key.present for key in todo):
+            for kind in CACHES[:2]:
+                for place in glob.glob(f"/var/cache/zypp/{kind}/*"):
+                    shutil.rmtree(place, ignore_errors=True)
 
     def _refresh(self, transaction: Transaction | None) -> None:
         """In the root that has the keys; a service writes its repositories to ``/etc``, and needs none."""

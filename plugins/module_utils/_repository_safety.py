@@ -34,6 +34,7 @@ LOCATIONS = ("baseurl", "url", "mirrorlist", "metalink")
 # How libzypp divides an address, and what it takes for a proxy that is none
 PARTS = re.compile(r"(?:([^:/?#]+):)?(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#.*)?\Z", re.DOTALL)
 NO_PROXY = "_none_"
+NESTED = 3
 # Options that are files or directories: whoever may write there decides what is trusted, or what is mounted
 PATHS = ("ssl_capath", "ssl_clientcert", "ssl_clientkey", "credentials", "device", "devices")
 RESOLVER = re.compile(r"/*[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
@@ -79,7 +80,7 @@ def _has_open_part(path: str) -> bool:
     return sticky
 
 
-def flaws_of_address(url: str) -> list[str]:
+def flaws_of_address(url: str, depth: int = 0) -> list[str]:
     """Why what comes from an address may have been changed or read on its way, and what of it is told to everybody."""
     scheme, options = scheme_of(url), options_of(url)
     found = []
@@ -92,11 +93,11 @@ def flaws_of_address(url: str) -> list[str]:
     keys = [key for key, _value in options]
     found += [f"'{hide(key)}' is there more than once" for key in sorted(set(keys)) if keys.count(key) > 1]
     for key, value in options:
-        found += _flaws_of_option(key, value)
-    return found
+        found += _flaws_of_option(key, value, depth)
+    return list(dict.fromkeys(found))
 
 
-def _flaws_of_option(key: str, value: str) -> t.Iterator[str]:
+def _flaws_of_option(key: str, value: str, depth: int = 0) -> t.Iterator[str]:
     if key == "ssl_verify" and value not in ("", "yes") and set(value.split(",")) != {"host", "peer"}:
         yield f"ssl_verify={value}"
     if key == "proxy" and value not in ("", NO_PROXY) and not value.lower().startswith("https://"):
@@ -108,10 +109,10 @@ def _flaws_of_option(key: str, value: str) -> t.Iterator[str]:
             yield f"{key}={value} can be changed by others than root"
     if key == "url" or (key == "proxy" and "://" in value):
         # iso:///?iso=FILE&url=WHERE
-        inner = flaws_of_address(value)
+        inner = flaws_of_address(value, depth + 1) if depth < NESTED else ["there are too many addresses inside"]
         yield from (flaw for flaw in inner if key == "url" or "is not HTTPS" not in flaw)
     elif _is_secret(key, value):
-        yield f"'{key}' in the address is readable for everybody"
+        yield f"'{key if value else HIDDEN}' in the address is readable for everybody"
 
 
 def _is_secret(key: str, value: str) -> bool:

@@ -164,6 +164,31 @@ def test_older_metadata_that_are_signed_are_told(host, owners, place):  # noqa: 
     assert not host.module("repository", **arguments).get("warnings")
 
 
+def cached(alias):
+    return list(pathlib.Path(f"/var/cache/zypp/raw/{alias}").rglob("repomd.xml"))
+
+
+def test_what_came_unchecked_is_not_taken_once_it_is_checked(host):
+    arguments = {"name": "new", "baseurl": [f"dir:{SHELF}/unknown-key"]}
+    result = host.module("repository", gpgcheck=False, allow_insecure=True, refresh=True, **arguments)
+    assert result.get("refreshed"), result
+    assert cached("new")
+    assert host.module("repository", autorefresh=False, **arguments)["changed"]
+    assert not cached("new")
+    assert host.run("zypper", "--no-refresh", "search", "--repo", "new", "testbed").returncode == 104
+
+
+def test_what_a_key_signed_is_forgotten_with_it(host):
+    key = {"fingerprint": fingerprint(host), "file": KEY}
+    result = host.module("repository", name="new", baseurl=[f"dir:{SHELF}/unknown-key"], keys=[key], refresh=True)
+    assert result.get("refreshed"), result
+    assert cached("new")
+    assert host.module("repository", keys=[dict(key, state="absent", file=None)])["keys_removed"]
+    assert not cached("new")
+    result = host.module("repository", name="new", refresh=True)
+    assert "Signature verification failed" in result["msg"], result
+
+
 def test_metadata_that_are_signed_with_an_expired_key_are_refused(host):
     expired = f"{SHELF}/expired.asc"
     fpr = fingerprint(host, expired)
@@ -177,7 +202,7 @@ def test_metadata_that_are_signed_with_an_expired_key_are_refused(host):
         result = host.module("repository", **arguments)
         assert "are signed with an expired key" in result["msg"], result
         assert (host.state(), etc()) == before
-    assert not list(pathlib.Path("/var/cache/zypp/raw/new").rglob("repomd.xml"))
+    assert not cached("new")
     result = host.module("repository", allow_insecure=True, **arguments)
     assert result.get("refreshed"), result
     assert "has expired" in str(result["warnings"])

@@ -281,8 +281,10 @@ class Change:
                        for found in (after, self._before))
         if key is None:
             return f"it still trusts {fingerprint}" if having else None
-        if len(having) != 1 or len(having[0].certificates) != 1:
-            return f"{fingerprint} is in {len(having)} entries" + ("" if len(having) != 1 else " together with others")
+        if not having:
+            return f"{fingerprint} is not in 'rpm -q gpg-pubkey', which is where libzypp looks for it"
+        if len(having) > 1 or len(having[0].certificates) > 1:
+            return f"{fingerprint} is there {len(having)} times, or together with others"
         allowed = set(key.contents).union(*(certificate.contents for entry in old for certificate in entry.certificates
                                             if certificate.fingerprint == fingerprint))
         return None if having[0].certificates[0].contents <= allowed else f"{fingerprint} has parts that nobody gave it"

@@ -26,6 +26,7 @@ PARTS = (SIGNATURE, USER_ID, PUBLIC_SUBKEY, USER_ATTRIBUTE)
 FINGERPRINTS = {4: (b"\x99", 2, hashlib.sha1), 5: (b"\x9a", 4, hashlib.sha256), 6: (b"\x9b", 4, hashlib.sha256)}
 BOUNDARY = re.compile(rb"[ \t]*-----(BEGIN|END) PGP ([A-Z0-9 ,/]+)-----[ \t]*\Z")
 KEYS = (b"PUBLIC KEY BLOCK", b"PRIVATE KEY BLOCK")
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 CHECKSUM = re.compile(rb"=[A-Za-z0-9+/]{4}\Z")
 
 
@@ -83,7 +84,7 @@ def blocks(material: bytes) -> list[bytes]:
     found: list[bytes] = []
     kind: bytes | None = None
     lines: list[bytes] = []
-    for line in material.splitlines():
+    for line in material[len(BYTE_ORDER_MARK) if material.startswith(BYTE_ORDER_MARK) else 0:].splitlines():
         boundary = BOUNDARY.match(line)
         if boundary is None:
             lines.append(line.strip())
