@@ -44,12 +44,14 @@ from ansible_collections.microos.transactional.plugins.module_utils._tools impor
 from ansible_collections.microos.transactional.plugins.module_utils._transaction import Transaction, choose_engine
 
 MODULE = "microos.transactional.repository"
+CACHE = "/var/cache/zypp"
 CACHES = ("raw", "solv", "packages")
 # With other ones, what is in the cache is not what they would have let in
 JUDGED_BY = LOCATIONS + ("path", "proxy", "gpgcheck", "repo_gpgcheck", "pkg_gpgcheck")
 INDEX = "repomd.xml"
 # All of a refresh: a server may send a byte now and then
 REFRESH_SECONDS = 900
+LEFT = "Its definition was left as it was before"
 UNVERIFIED = re.compile(r"[Ss]ignature verification failed|signed with (?:an )?unknown key")
 
 
@@ -197,18 +199,20 @@ class Repositories:
             old, new = (zypp_files.parse(text).get(alias, {}) for text in (edit.before, edit.after))
             if any(not zypp_files.same(old.get(key), new.get(key)) for key in JUDGED_BY):
                 for kind in CACHES:
-                    shutil.rmtree(f"/var/cache/zypp/{kind}/{self._wanted.cache}", ignore_errors=True)
+                    shutil.rmtree(f"{CACHE}/{kind}/{self._wanted.cache}", ignore_errors=True)
 
     def _forget_signed(self, todo: t.Sequence[WantedKey]) -> None:
         """What is in the cache was checked when it came: it may be signed with a key that is trusted no more."""
         if any(not key.present for key in todo):
             for kind in CACHES[:2]:
-                for place in glob.glob(f"/var/cache/zypp/{kind}/*"):
+                for place in glob.glob(f"{CACHE}/{kind}/*"):
                     shutil.rmtree(place, ignore_errors=True)
 
     def _refresh(self, transaction: Transaction | None) -> None:
         """In the root that has the keys; a service writes its repositories to ``/etc``, and needs none."""
         action = "refresh-services" if self._wanted.service else "refresh"
+        # what is not there cannot be lent to the view, and what zypper loads would be lost with it
+        os.makedirs(CACHE, exist_ok=True)
         before = self._revision()
         if transaction is not None and not self._wanted.service:
             self._judge(transaction.run, action)
@@ -227,7 +231,7 @@ class Repositories:
 
     def _revision(self) -> int | None:
         """When the cached metadata were made."""
-        place = os.path.join("/var/cache/zypp/raw", self._wanted.cache)
+        place = os.path.join(CACHE, "raw", self._wanted.cache)
         found = [folder for folder, _folders, names in os.walk(place) if INDEX in names]
         return zypp_files.made_at(read(os.path.join(found[0], INDEX))) if len(found) == 1 else None
 
@@ -236,14 +240,18 @@ class Repositories:
             return run(["zypper", "--non-interactive", "--xmlout", *arguments], zypper.ENVIRONMENT,
                        timeout=REFRESH_SECONDS)
 
-        result = ask(action, *self._named())
+        try:
+            result = ask(action, *self._named())
+        except command.TimedOut as exc:
+            exc.add(LEFT)
+            raise
         answer = zypper.parse(result.stdout)
         told = [hide(text) for _kind, text in answer.messages]
         if result.rc != 0:
             kind = Unverified if UNVERIFIED.search(" ".join(told)) else TransactionalError
             raise kind(
                 f"{self._wanted.alias} could not be refreshed, "
-                f"{hide(zypper.explain(result.rc, answer, result.stderr))}. Its definition was left as it was before",
+                f"{hide(zypper.explain(result.rc, answer, result.stderr))}. {LEFT}",
                 cmd=result.argv, rc=result.rc, stdout=hide(result.stdout), stderr=hide(result.stderr), messages=told)
         warnings = [hide(text) for text in answer.text("warning")]
         # zypper only warns of it
@@ -251,8 +259,8 @@ class Repositories:
             # else the next task would take the metadata from the cache, unasked
             ask("clean", "--metadata", "--raw-metadata", *self._named())
             raise Unverified(
-                f"the metadata of {self._wanted.alias} are signed with an expired key: {' / '.join(warnings)} Its "
-                "definition was left as it was before. What to do: get the current key of the repository and import it",
+                f"the metadata of {self._wanted.alias} are signed with an expired key: {' / '.join(warnings)} {LEFT}. "
+                "What to do: get the current key of the repository and import it",
                 rc=result.rc, messages=told)
         self.warnings += warnings
 

@@ -127,8 +127,8 @@ options:
     description:
       - Keys to trust, or to trust no more. A key is trusted for all repositories.
       - A key that is trusted already is not fetched again, unless it has expired, was revoked or cannot sign any more,
-        or the metadata of O(name) have a signature that no trusted key explains. Its owner may have prolonged it, or sign
-        with a new subkey.
+        or the metadata of O(name) have a signature that no trusted key explains. Its owner may have prolonged it, or
+        sign with a new subkey.
       - A copy by O(keys[].file) or O(keys[].content) is looked at each time. If it has anything that the trusted one
         lacks, a later date of expiry or a new subkey, it is imported in addition; an older copy changes nothing.
       - Revoked and expired keys, and those that cannot sign, are refused.

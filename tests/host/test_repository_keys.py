@@ -154,6 +154,30 @@ def test_a_key_that_claims_the_wanted_one_as_its_subkey_stays_out(host, pair, ow
     assert not host.module("repository", keys=[{"fingerprint": wanted, "file": str(path)}])["changed"]
 
 
+def test_a_package_of_the_attacker_stays_out(host, owners, tmp_path):
+    owner = owners(THEN)
+    wanted, evil = owner.make("wanted@testbed", "rsa2048"), owner.make("evil@testbed", "rsa2048")
+    owner.claim(evil, owner.listed("wanted@testbed", "grp")[0])
+    path = tmp_path / "keys"
+    path.write_bytes(owner.public("evil") + owner.public("wanted"))
+    assert host.module("repository", keys=[{"fingerprint": wanted, "file": str(path)}])["keys_imported"] == [wanted]
+    packages = {}
+    for signer in ("evil", "wanted"):
+        packages[signer] = pathlib.Path(f"/opt/testbed/{signer}-1.0.rpm")
+        shutil.copy(next(pathlib.Path(f"{SHELF}/unsigned").rglob("*.rpm")), packages[signer])
+        host.check("rpmsign", "--addsign", "--define", f"_gpg_name {signer}@testbed", "--define",
+                   f"_gpg_path {owner.home}", "--define", f"_gpg_sign_cmd_extra_args --faked-system-time {THEN}!",
+                   str(packages[signer]))
+    try:
+        refused = host.module("package", name=str(packages["evil"]))
+        taken = host.module("package", name=str(packages["wanted"]))
+    finally:
+        for package in packages.values():
+            package.unlink()
+    assert refused.get("failed"), refused
+    assert taken.get("changed"), taken
+
+
 def test_a_key_that_is_there_as_a_subkey_only_is_refused(host, pair, tmp_path):
     wanted, evil, public = pair
     before = host.state()
@@ -245,11 +269,11 @@ def test_a_newer_copy_replaces_the_older_one_and_never_the_other_way(host, owner
     assert len(trusted(host, 3)) == 2
 
 
-def sign_again(owner, name, place, signer):
+def sign_again(owner, name, place, signer, *options):
     """A copy of a repository of the testbed, signed by somebody else."""
     shutil.copytree(f"{SHELF}/updates", place)
     (place / "repodata" / "repomd.xml.asc").unlink()
-    owner.gpg("--local-user", signer, "--armor", "--detach-sign", str(place / "repodata" / "repomd.xml"))
+    owner.gpg(*options, "--local-user", signer, "--armor", "--detach-sign", str(place / "repodata" / "repomd.xml"))
     (place / "repodata" / "repomd.xml.key").write_bytes(owner.public(name))
 
 

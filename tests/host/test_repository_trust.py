@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -207,6 +208,36 @@ def test_metadata_that_are_signed_with_an_expired_key_are_refused(host):
     assert result.get("refreshed"), result
     assert "has expired" in str(result["warnings"])
     assert fpr in [row["fingerprint"] for row in host.module("repository_info")["keys"] if row["expired"]]
+
+
+def test_metadata_whose_signature_has_expired_are_refused(host, owners, place):  # noqa: F811
+    owner = owners("20200101T000000")
+    fpr = owner.make("vendor@testbed")
+    sign_again(owner, fpr, place, fpr, "--default-sig-expire", "1d")
+    before = host.state(), etc()
+    result = host.module("repository", name="new", baseurl=[f"dir:{place}"], refresh=True,
+                         keys=[{"fingerprint": fpr, "file": str(place / "repodata" / "repomd.xml.key")}])
+    assert "Signature verification failed" in result["msg"], result
+    assert (host.state(), etc()) == before
+
+
+def test_a_server_that_hangs_is_given_up(host, monkeypatch):
+    from ansible_collections.microos.transactional.plugins.module_utils import _repositories
+    from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
+    from ansible_collections.microos.transactional.plugins.module_utils._host import Host
+    monkeypatch.setattr(_repositories, "REFRESH_SECONDS", 2)
+    over = threading.Event()
+    before = host.state(), etc()
+    params = dict.fromkeys(("mirrorlist", "metalink", "description", "enabled", "autorefresh", "priority", "username",
+                            "keep_packages", "repo_gpgcheck", "pkg_gpgcheck", "password"))
+    params.update(name="new", state="present", type="repository", gpgcheck=True, allow_insecure=True, keys=[],
+                  engine="auto", refresh=True, keep_failed=False)
+    with answering(lambda _handler: over.wait(60)) as url:
+        work = _repositories.Repositories(Host(), dict(params, baseurl=[url]), None)
+        with pytest.raises(TransactionalError, match="did not end within 2 s.*left as it was before"):
+            work.ensure(check_mode=False)
+        over.set()
+    assert (host.state(), etc()) == before
 
 
 # --- secrets ---------------------------------------------------------------------------------------------------------
