@@ -176,7 +176,8 @@ def test_what_came_unchecked_is_not_taken_once_it_is_checked(host):
     assert cached("new")
     assert host.module("repository", autorefresh=False, **arguments)["changed"]
     assert not cached("new")
-    assert host.run("zypper", "--no-refresh", "search", "--repo", "new", "testbed").returncode == 104
+    found = host.run("zypper", "--no-refresh", "--non-interactive", "search", "--repo", "new", "testbed")
+    assert (found.returncode != 0, "testbed-unknown-key" in found.stdout) == (True, False), found
 
 
 def test_what_a_key_signed_is_forgotten_with_it(host):
