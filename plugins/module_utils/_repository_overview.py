@@ -14,12 +14,22 @@ import typing as t
 from ansible_collections.microos.transactional.plugins.module_utils import _resident
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
 from ansible_collections.microos.transactional.plugins.module_utils._repository_files import configuration, definitions
-from ansible_collections.microos.transactional.plugins.module_utils._repository_safety import checks, flaws, hide
+from ansible_collections.microos.transactional.plugins.module_utils._repository_safety import (
+    checks,
+    flaws,
+    hide,
+    hide_setting,
+)
 from ansible_collections.microos.transactional.plugins.module_utils._tools import keys, zypp_files
 
 
 def _hidden(value: zypp_files.Value) -> zypp_files.Value:
     return hide(value) if isinstance(value, str) else [hide(url) for url in value]
+
+
+def _other(settings: t.Mapping, known: t.Container[str]) -> dict:
+    return {key: hide_setting(key, value) if isinstance(value, str) else _hidden(value)
+            for key, value in settings.items() if key not in known}
 
 
 def describe_repository(alias: str, path: str, settings: t.Mapping, zypp_conf: t.Mapping[str, str]) -> dict:
@@ -34,7 +44,7 @@ def describe_repository(alias: str, path: str, settings: t.Mapping, zypp_conf: t
         "priority": int(priority) if priority.isdigit() and int(priority) else 99}
     row.update(in_effect)
     row.update({key: _hidden(settings.get(key, [])) for key in ("baseurl", "mirrorlist", "metalink")})
-    row["other"] = {key: _hidden(value) for key, value in settings.items() if key not in row and key != "keeppackages"}
+    row["other"] = _other(settings, {*row, "keeppackages"})
     row["insecure"] = flaws(dict(settings, **in_effect))
     return row
 
@@ -45,7 +55,7 @@ def describe_service(alias: str, path: str, settings: t.Mapping) -> dict:
         "url": _hidden(settings.get("url", "")),
         "enabled": zypp_files.truth(settings.get("enabled", "1")) is True,
         "autorefresh": zypp_files.truth(settings.get("autorefresh", "0")) is True}
-    row["other"] = {key: _hidden(value) for key, value in settings.items() if key not in row}
+    row["other"] = _other(settings, row)
     row["insecure"] = flaws(settings)
     return row
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 import typing as t
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote
 
+from ansible_collections.microos.transactional.plugins.module_utils import _key_source
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._files import Edit, read
 from ansible_collections.microos.transactional.plugins.module_utils._repository_files import (
@@ -25,12 +26,14 @@ from ansible_collections.microos.transactional.plugins.module_utils._repository_
     LOCATIONS,
     USER_IN_ADDRESS,
     flaws,
-    flaws_of_address,
     hide,
+    options_of,
+    scheme_of,
 )
-from ansible_collections.microos.transactional.plugins.module_utils._tools import keys, zypp_files
+from ansible_collections.microos.transactional.plugins.module_utils._tools import keys, openpgp, zypp_files
 
 SERVICES = ("ris", "plugin")
+# Of what is new. Other aliases that libzypp takes, such as "My Repo (OSS)", can be changed and removed
 ALIAS = re.compile(r"[A-Za-z0-9_][^\s\[\]/#;?*\\]*\Z")
 FINGERPRINT = re.compile(r"(?:[0-9A-F]{40}|[0-9A-F]{64})\Z")
 
@@ -51,26 +54,41 @@ class Wanted:
 
     @property
     def credentials(self) -> str:
-        return f"{CREDENTIALS}/{self.alias}"
+        return f"{CREDENTIALS}/{self._secret_name}"
+
+    @property
+    def _secret_name(self) -> str:
+        """A name of one file, whatever the alias."""
+        return self.alias if ALIAS.match(self.alias) else quote(self.alias, safe="").replace(".", "%2E")
+
+    @property
+    def cache(self) -> str:
+        """The name of its directories, by libzypp's RepoInfoBase::escaped_alias."""
+        return self.alias.replace("/", "_")
 
     @property
     def new_path(self) -> str:
         return f"{ZYPP}/{self.directory}/{self.alias}{self.suffix}"
 
     def _check_text(self, params: t.Mapping[str, t.Any]) -> None:
-        if not ALIAS.match(self.alias):
-            raise TransactionalError(f"'{self.alias}' cannot be the alias of a repository: use letters, digits and "
-                                     "_ . : + -, beginning with a letter or digit")
+        if not self.alias.isprintable() or not self.alias.strip() or self.alias.startswith("."):
+            self._refuse_alias()
         for key in ("description", "username", "password"):
             if params[key] is not None and (not params[key].isprintable() or params[key] != params[key].strip()):
                 raise TransactionalError(f"{key} must be one line of printable text without spaces around it")
+        if params["username"] == "":
+            raise TransactionalError("username must not be empty")
         for url in (params["baseurl"] or []) + [params[key] for key in ("mirrorlist", "metalink") if params[key]]:
-            if not url.isprintable() or re.search(r"\s|,", url) or not urlsplit(url).scheme:
+            if not url.isprintable() or re.search(r"\s|,", url) or not scheme_of(url):
                 raise TransactionalError(f"'{hide(url)}' is not an address: it needs a scheme, such as https:, and no "
                                          "spaces and commas (%20 and %2C stand for them)")
             if USER_IN_ADDRESS.search(url):
                 raise TransactionalError(f"'{hide(url)}' holds a user name or password, readable for everybody: give "
                                          "them as 'username' and 'password'")
+
+    def _refuse_alias(self) -> t.NoReturn:
+        raise TransactionalError(f"'{self.alias}' cannot be the alias of a repository: use letters, digits and "
+                                 "_ . : + -, beginning with a letter or digit")
 
     def _define(self, params: t.Mapping[str, t.Any]) -> None:
         addresses = params["baseurl"] or []
@@ -91,9 +109,11 @@ class Wanted:
         self.initial.update(name=self.alias, enabled="1", autorefresh="1")
 
     def _with_credentials(self, url: str) -> str:
-        if "credentials" in parse_qs(urlsplit(url).query):
-            raise TransactionalError(f"'{url}' has 'credentials' already; leave them out, or 'username'")
-        return f"{url}{'&' if urlsplit(url).query else '?'}credentials={quote(self.alias, safe='')}"
+        if "credentials" in dict(options_of(url)):
+            raise TransactionalError(f"'{hide(url)}' has 'credentials' already; leave them out, or 'username'")
+        address, sign, fragment = url.partition("#")
+        separator = "" if address.endswith(("?", "&")) else "&" if "?" in address else "?"
+        return f"{address}{separator}credentials={quote(self._secret_name, safe='')}{sign}{fragment}"
 
     def _define_service(self, params: t.Mapping[str, t.Any], addresses: t.Sequence[str]) -> None:
         if len(addresses) > 1:
@@ -157,6 +177,8 @@ class Wanted:
 
     def _edited(self, root: str, before: str, existing: t.Mapping, new: bool) -> str:
         if new:
+            if not ALIAS.match(self.alias):
+                self._refuse_alias()
             if not any(self.settings.get(key) for key in LOCATIONS):
                 raise TransactionalError(f"{self.alias} is not defined{' in ' + root if root else ''}, and without "
                                          f"{'baseurl' if self.service else 'baseurl, mirrorlist or metalink'} it "
@@ -178,10 +200,10 @@ class Wanted:
     def _refers(self, settings: t.Mapping) -> bool:
         value = settings.get(self._address) or []
         urls = [value] if isinstance(value, str) else value
-        return any(self.alias in parse_qs(urlsplit(url).query).get("credentials", []) for url in urls)
+        return any(("credentials", self._secret_name) in options_of(url) for url in urls)
 
     def _used_by_others(self, root: str) -> bool:
-        return any(f"credentials={quote(self.alias, safe='')}" in str(settings)
+        return any(f"credentials={quote(self._secret_name, safe='')}" in str(settings)
                    for service in PLACES for alias, _path, settings in definitions(root, service)
                    if (alias, service) != (self.alias, self.service))
 
@@ -198,44 +220,75 @@ class WantedKey:
         self._sources = {key: params[key] for key in ("url", "file", "content") if params[key] is not None}
         if self.present and len(self._sources) != 1:
             raise TransactionalError(f"the key {self.fingerprint} needs one of 'url', 'file' and 'content'")
-        found = [] if allow_insecure else flaws_of_address(params["url"] or "https:")
+        found = _key_source.flaw(params["url"] or "https:", allow_insecure)
         if found:
-            raise TransactionalError(f"the key {self.fingerprint} would be fetched insecurely: {'; '.join(found)}. Use "
-                                     "HTTPS, a file, or 'allow_insecure: true'", insecure=found)
+            raise TransactionalError(f"the key {self.fingerprint} would be fetched insecurely: {found}. Use HTTPS, a "
+                                     "file, or 'allow_insecure: true' for HTTP", insecure=[found])
         self._fetch = fetch
-        self.user_id: str | None = None
-        self.armored = ""
+        self._material: bytes | None = None
+        # what is to be trusted, if it is present
+        self.key: keys.Key | None = None
+
+    @property
+    def user_id(self) -> str | None:
+        return self.key.user_id if self.key else None
+
+    @property
+    def is_remote(self) -> bool:
+        return self.present and "url" in self._sources
 
     def entry(self, trusted: t.Sequence[t.Mapping]) -> t.Mapping | None:
         return next((key for key in trusted if key["fingerprint"] == self.fingerprint), None)
 
     def is_done(self, trusted: t.Sequence[t.Mapping]) -> bool:
-        """An expired key is as good as none: its owner may have prolonged it."""
+        """A key that cannot sign any more is as good as none: its owner may have prolonged it."""
         entry = self.entry(trusted)
-        return (entry is not None and not entry["expired"]) if self.present else entry is None
+        if entry is None or not self.present:
+            return (entry is not None) == self.present
+        return not (entry["expired"] or entry.get("revoked", False)) and entry.get("can_sign", True)
 
-    def load(self) -> None:
-        """Get it and look at it."""
+    def is_newer(self, copy: openpgp.Certificate) -> bool:
+        """Whether what is given has something that the trusted copy of the key lacks. Loads it only then."""
+        try:
+            content = keys.read(self._read(), self._source)
+        except FileNotFoundError:  # nobody needs it any more
+            return False
+        there = keys.copies(content, self.fingerprint)
+        if there and not content.loose and all(other.contents <= copy.contents for other in there):
+            return False
+        self.load(copy)
+        return not self.key.contents <= copy.contents
+
+    def load(self, copy: openpgp.Certificate | None = None) -> None:
+        """Get it and look at it. What a trusted copy has stays."""
+        try:
+            material = self._read()
+        except FileNotFoundError as exc:
+            raise self._unreadable(exc.strerror) from exc
+        self.key = keys.pinned(material, self.fingerprint, self._source, copy)
+
+    @property
+    def _source(self) -> str:
         (kind, value), = self._sources.items()
-        if kind == "content":
-            material, source = value.encode("utf-8"), "'content'"
-        elif kind == "url":
-            material, source = self._fetch(value), hide(value)
-        else:
-            source = value
-            try:
-                with open(value, "rb") as stream:
-                    material = stream.read()
-            except OSError as exc:
-                raise TransactionalError(f"cannot read the key {self.fingerprint} from {value} on this host: "
-                                         f"{exc.strerror}") from exc
-        about, self.armored = keys.pinned(material, self.fingerprint, source)
-        self.user_id = about["user_id"]
+        return "'content'" if kind == "content" else hide(value)
 
-    def apply(self, run: keys.Run, trusted: t.Sequence[t.Mapping]) -> None:
-        entry = self.entry(trusted)
-        if entry is not None:
-            # rpm 4.20 says it took a newer version of a key that it has, and keeps the old one
-            keys.remove_key(run, entry["entry"], self.fingerprint)
-        if self.present:
-            keys.import_key(run, self.armored, self.fingerprint)
+    def _unreadable(self, why: str | None) -> TransactionalError:
+        return TransactionalError(f"cannot read the key {self.fingerprint} from {self._source} on this host: {why}. "
+                                  "Nothing was imported")
+
+    def _read(self) -> bytes:
+        if self._material is None:
+            (kind, value), = self._sources.items()
+            if kind == "url":
+                self._material = self._fetch(value)
+            else:
+                try:
+                    self._material = (_key_source.read_file(value) if kind == "file"
+                                      else _key_source.bounded(value.encode("utf-8", "surrogateescape")))
+                except FileNotFoundError:
+                    raise
+                except OSError as exc:
+                    raise self._unreadable(exc.strerror) from exc
+                except TransactionalError as exc:
+                    raise self._unreadable(str(exc)) from exc
+        return self._material

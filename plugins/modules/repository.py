@@ -14,7 +14,7 @@ author:
 description:
   - Defines, changes or removes a repository or a service of zypper, and the keys that its packages are signed with.
   - Repositories are secure unless told otherwise. Addresses must be HTTPS or local, and metadata and packages signed.
-    A key is trusted only if its whole fingerprint is the one that was given.
+    A key is trusted only if the whole fingerprint of its primary key is the one that was given.
   - A definition lies in C(/etc/zypp), needs no snapshot and is in effect at once. It is written to the running system
     and to the pending snapshot, if there is one with an C(/etc) of its own, so it is there before and after the reboot;
     dropping what is pending does not undo it. Where C(/etc) is an overlay (transactional-update before 5.0) it is
@@ -23,12 +23,16 @@ description:
     imported in a new snapshot, which becomes the default; if all keys are there, no snapshot is made.
   - Inside of a transaction, see M(microos.transactional.transaction), both happen in its snapshot alone.
   - If a key is refused or the refresh fails, everything is left as it was, with one exception. Inside of a transaction
-    keys that were imported stay in its snapshot.
+    keys that were imported stay in its snapshot when the refresh fails.
+  - What rpm trusts is compared before and after. If it comes to trust any other key, one that a repository brought
+    along with its metadata for example, the task fails and that key is trusted no more.
 options:
   name:
     description:
       - Alias of the repository or service. It is found by it, whatever the name of its file; a new one gets a file of
         this name.
+      - A new one needs letters, digits and C(_.:+-), beginning with a letter or digit. One that exists may have any
+        alias that libzypp allows, such as "My Repo (OSS)".
       - Without it only O(keys) are looked after.
     type: str
     aliases: [alias]
@@ -47,6 +51,8 @@ options:
       - Addresses of the repository, or the one address of the service.
       - A new definition needs it, or O(mirrorlist) or O(metalink). If any of the three is given, the others are removed
         from the definition. If none is, the addresses are left alone, and not judged.
+      - Options of libzypp in an address are judged as well, see O(allow_insecure). User names and passwords in front of
+        the host are always refused, see O(username).
     type: list
     elements: str
     aliases: [url]
@@ -89,6 +95,7 @@ options:
     description:
       - User name for the repository. It is kept with O(password) in C(/etc/zypp/credentials.d/NAME), readable for root
         only, and O(baseurl) refers to it by C(credentials=NAME).
+      - Both are one line of printable text, without spaces around it.
       - A task with O(baseurl) but without O(username) removes that reference, and the file if nothing else uses it.
     type: str
   password:
@@ -96,13 +103,22 @@ options:
     type: str
   allow_insecure:
     description:
-      - Allow this one repository what is refused otherwise, addresses that are neither local nor HTTPS,
-        C(ssl_verify=no), and checks that are off. Also allows to fetch keys without HTTPS.
+      - Allow this one repository what is refused otherwise, addresses that are neither local nor HTTPS, checks that are
+        off, and metadata that are signed with an expired key.
+      - Likewise options in an address by which somebody else decides what is trusted, or reads a secret. These are
+        C(ssl_verify) unless it is C(yes), files and directories that others than root can change (C(ssl_capath),
+        C(ssl_clientcert), C(ssl_clientkey), C(credentials), C(device)), a C(proxy) without HTTPS, C(proxyuser),
+        C(proxypass) and other secrets, options that are there more than once, and all of these in an address inside of
+        the address (C(iso:/?url=)).
+      - Also allows to fetch keys by HTTP.
     type: bool
     default: false
   refresh:
     description:
       - Refresh the repository or service, with the keys of the pending snapshot. This alone does not count as a change.
+      - Warnings of zypper become warnings of the task. There is one more if the metadata are older than those that the
+        host had. Libzypp takes these if their signature is good, and a server, or somebody between, may hold back
+        updates by them.
       - The repositories that a service brings are written to the running system, and come into the pending snapshot
         when that is activated, or continued by other tasks.
     type: bool
@@ -110,20 +126,30 @@ options:
   keys:
     description:
       - Keys to trust, or to trust no more. A key is trusted for all repositories.
-      - A key that is trusted already is neither fetched nor imported again, unless it has expired.
+      - A key that is trusted already is not fetched again, unless it has expired, was revoked or cannot sign any more,
+        or the metadata of O(name) have a signature that no trusted key explains. Its owner may have prolonged it, or
+        sign with a new subkey.
+      - A copy by O(keys[].file) or O(keys[].content) is looked at each time. If it has anything that the trusted one
+        lacks, a later date of expiry or a new subkey, it is imported in addition; an older copy changes nothing.
+      - Revoked and expired keys, and those that cannot sign, are refused.
+      - When a key is removed, zypper forgets the metadata of all repositories, and loads them again when it needs them.
     type: list
     elements: dict
     default: []
     suboptions:
       fingerprint:
-        description: The whole fingerprint of the primary key, 40 or 64 hexadecimal digits; spaces do not matter.
+        description:
+          - The whole fingerprint of the primary key, 40 or 64 hexadecimal digits; spaces do not matter. A key that has
+            this one as a subkey is another key.
         type: str
         required: true
       url:
-        description: Where to fetch the key.
+        description:
+          - Where to fetch the key, by HTTPS, or HTTP with O(allow_insecure=true). So must be what it is redirected to.
+          - It has to be there within a minute, and to be no larger than 1 MiB.
         type: str
       file:
-        description: Path of the key on the managed host.
+        description: Path of the key on the managed host, a regular file of 1 MiB at most.
         type: str
       content:
         description: The key itself, armored.
@@ -158,7 +184,8 @@ seealso:
   - module: microos.transactional.repository_info
 notes:
   - Other settings in the file, other repositories in the same file and comments are left as they are.
-  - A file that several keys are in is fine; only the one with the fingerprint is imported.
+  - A file that several keys are in is fine; only the one with the fingerprint is imported. A file that is cut off, or
+    holds a secret key or something that is compressed, is refused.
 """
 
 EXAMPLES = r"""
@@ -248,7 +275,7 @@ wanted:
   type: str
   returned: if no key with it was found
 got:
-  description: The fingerprints that were found instead.
+  description: The fingerprints of primary keys that were found instead, the first ones of many.
   type: list
   elements: str
   returned: if no key with the wanted one was found
@@ -264,25 +291,10 @@ messages:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.urls import open_url
 
-from ansible_collections.microos.transactional.plugins.module_utils import _module
-from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
+from ansible_collections.microos.transactional.plugins.module_utils import _key_source, _module
 from ansible_collections.microos.transactional.plugins.module_utils._repositories import Repositories
-from ansible_collections.microos.transactional.plugins.module_utils._repository_safety import hide, secrets_in
-
-# More than any key file has
-KEY_BYTES = 1 << 20
-TIMEOUT_SECONDS = 30
-
-
-def fetch(url):
-    try:
-        with open_url(url, timeout=TIMEOUT_SECONDS) as stream:
-            return stream.read(KEY_BYTES)
-    except Exception as exc:  # what urllib, ssl and the sockets raise has no common class
-        raise TransactionalError(f"cannot fetch the key from {hide(url)}: {exc}; nothing was imported. Check the "
-                                 "address, and whether this host can reach it") from exc
+from ansible_collections.microos.transactional.plugins.module_utils._repository_safety import secrets_in
 
 
 def main():
@@ -324,7 +336,8 @@ def main():
     module.no_log_values.update(secrets_in(module.params))
 
     def work(host):
-        repositories = Repositories(host, module.params, fetch)
+        repositories = Repositories(
+            host, module.params, lambda url: _key_source.fetch(url, module.params["allow_insecure"]))
         repositories.ensure(module.check_mode)
         for warning in repositories.warnings:
             module.warn(warning)

@@ -141,6 +141,9 @@ keys:
     revoked:
       description: Whether it was revoked.
       type: bool
+    can_sign:
+      description: Whether it, or a subkey of it, can sign now.
+      type: bool
     entry:
       description: Name of its entry in the rpm database.
       type: str

@@ -126,3 +126,9 @@ def remove(text: str, alias: str) -> str:
     if not any(line.section for line in left):
         return ""
     return "\n".join(line.text for line in left) + "\n"
+
+
+def made_at(repomd: str) -> int | None:
+    """When metadata were made, by their index: the time of the newest part."""
+    times = [int(text) for text in re.findall(r"<timestamp>\s*(\d{1,12})(?:\.\d+)?\s*</timestamp>", repomd)]
+    return max(times) if times else None

@@ -102,9 +102,24 @@ def test_remove():
 @pytest.mark.parametrize("url, flaws", [
     ("https://x", 0), ("dir:/x", 0), ("iso:/?iso=a.iso", 0), ("hd:/x?device=/dev/sda1", 0), ("HTTP://x", 1),
     ("ftp://x", 1), ("https://x?ssl_verify=no", 1), ("https://x?ssl_verify=yes", 0), ("http://x?ssl_verify=no", 2),
-    ("iso:/?iso=a.iso&url=http://x", 1), ("iso:/?iso=a.iso&url=dir:/x", 0)])
+    ("iso:/?iso=a.iso&url=http://x", 1), ("iso:/?iso=a.iso&url=dir:/x", 0),
+    # as libzypp reads them: apart at "&" alone, the names are decoded, the last one counts
+    ("https://x?ssl_verify=no&ssl_verify=yes", 2), ("https://x?ssl%5Fverify=n%6f", 1), ("https://x?a;ssl_verify=no", 0),
+    ("https://x?ssl_verify=host,peer", 0), ("https://x?ssl_verify=host", 1), ("https://x?ssl_verify=YES", 1),
+    ("https://x?ssl_verify", 0), ("https://x#?ssl_verify=no", 0), ("https://x;ssl_verify=no", 0),
+    ("https://x?a=1&a=1", 1),
+    ("https://x?ssl_capath=x", 1), ("https://x?ssl_capath=/etc/../tmp", 1), ("https://x?ssl_capath=/tmp/x", 1),
+    ("https://x?ssl_capath=/etc/ssl", 0), ("https://x?ssl_clientkey=/tmp/x", 1), ("https://x?credentials=/tmp/x", 1),
+    ("https://x?credentials=x", 0), ("hd:/x?device=/tmp/x", 1), ("cd:/?devices=/dev/sr0,/tmp/x", 1),
+    ("https://x?proxy=http://y", 1), ("https://x?proxy=y&proxyport=1", 1), ("https://x?proxy=_none_", 0),
+    ("https://x?proxy=https://a:b@y", 1), ("https://x?proxypass=y", 1), ("https://x?proxyuser=y", 1),
+    ("https://x?mountoptions=ro%2Cpassword=y", 1), ("https://x?" + 40 * "a", 1), ("https://a:b@x", 1),
+    ("https://a:b/c@x", 1), ("https://x:80/a@b", 0), ("iso:/?url=https%3A%2F%2Fa%3Ab%40x", 1), ("plugin:name", 0),
+    ("plugin:/../../tmp/x", 1), ("plugin:%2e%2e/x", 1), (20 * "iso:/?url=", 1), ("", 1), ("x", 1)])
 def test_flaws_of_an_address(url, flaws):
-    assert len(_repository_safety.flaws_of_address(url)) == flaws
+    found = _repository_safety.flaws_of_address(url)
+    assert len(found) == flaws, found
+    assert "aaaa" not in str(found)
 
 
 @pytest.mark.parametrize("settings, configuration, expected", [
@@ -123,6 +138,40 @@ def test_checks(settings, configuration, expected):
 def test_hide():
     assert _repository_safety.hide("at https://user:secret@host/x and http://host/@x") == (
         "at https://********@host/x and http://host/@x")
+
+
+@pytest.mark.parametrize("text, hidden", [
+    ("https://a:b/c?d#e@host/x", "https://********@host/x"), ("https://a:b@c@host/x", "https://********@host/x"),
+    ("https://host:8080/a@b", "https://host:8080/a@b"), ("https://host/a@b", "https://host/a@b"),
+    ("url=https%3A%2F%2Fa%3Ab%40host%2Fx&y", "url=https%3A%2F%2F********%40host%2Fx&y"),
+    ("https://x?a=b&proxypass=c&proxyuser=d&e=f", "https://x?a=b&proxypass=********&proxyuser=********&e=f"),
+    ("https://x/?0123456789abcdef0123456789abcdef rest", "https://x/?******** rest"),
+    ("[a]\nproxy_password = x y\nname=z\n", "[a]\nproxy_password = ********\nname=z\n"),
+    ("What? ever & so on", "What? ever & so on"), ("https://x?credentials=name", "https://x?credentials=name")])
+def test_what_is_hidden(text, hidden):
+    assert _repository_safety.hide(text) == hidden
+
+
+def test_places_that_others_may_write_to(tmp_path, monkeypatch):
+    if os.getuid() != 0:
+        pytest.skip("needs root")
+    mine, open_to_all = tmp_path / "mine", tmp_path / "open"
+    mine.mkdir(mode=0o755)
+    open_to_all.mkdir()
+    open_to_all.chmod(0o777)
+    (open_to_all / "sub").mkdir()
+    (mine / "theirs").mkdir()
+    os.chown(mine / "theirs", 65534, 65534)
+    (mine / "link").symlink_to(open_to_all)
+    (open_to_all / "link").symlink_to(mine)
+    found = {path: _repository_safety.is_open_to_others(str(tmp_path / path)) for path in (
+        "mine", "mine/missing", "open", "open/sub", "open/missing", "mine/theirs", "mine/theirs/missing", "mine/link",
+        "open/link")}
+    assert found == {path: path not in ("mine", "mine/missing") for path in found}
+    open_to_all.chmod(0o1777)
+    assert not _repository_safety.is_open_to_others(str(open_to_all / "sub"))
+    assert _repository_safety.is_open_to_others(str(open_to_all / "missing"))
+    assert _repository_safety.is_open_to_others(str(open_to_all))
 
 
 # --- requests --------------------------------------------------------------------------------------------------------
@@ -179,6 +228,9 @@ def test_what_was_written_is_taken_back(tmp_path):
     ({"baseurl": ["https://x?credentials=y"], "username": "me", "password": "it"}, "has 'credentials' already"),
     ({"username": "me", "password": "it"}, "need 'baseurl'"),
     ({"name": ".x"}, "cannot be the alias"),
+    ({"name": "a\nb"}, "cannot be the alias"),
+    ({"baseurl": ["https://me:it/em@x"]}, "give them as"),
+    ({"baseurl": ["https://x"], "username": "", "password": "it"}, "must not be empty"),
     ({"type": "ris", "priority": 1}, "a service has no priority"),
     ({"type": "ris", "baseurl": ["https://x", "https://y"]}, "one address only"),
 ])
@@ -191,6 +243,36 @@ def test_refused(arguments, words):
 def test_secrets_in_addresses():
     params = request(baseurl=["https://me:it@x", "https://y"], keys=[{"url": "https://token@z"}, {"url": None}])
     assert _repository_safety.secrets_in(params) == {"me:it", "me", "it", "token"}
+
+
+@pytest.mark.parametrize("alias, name", [
+    ("My Repo (OSS)", "My%20Repo%20%28OSS%29"), ("a/../../b", "a%2F%2E%2E%2F%2E%2E%2Fb"), ("a.b", "a.b")])
+def test_credentials_of_any_alias_are_one_file(tmp_path, alias, name):
+    root = str(tmp_path)
+    _files.write(f"{root}/etc/zypp/repos.d/x.repo", f"[{alias}]\nbaseurl=https://x\n", 0o644)
+    wanted = _repository_requests.Wanted(request(name=alias, baseurl=["https://x?a#b"], username="me", password="it"))
+    with _files.written(wanted.edits(root, present=True)):
+        pass
+    assert os.listdir(tmp_path / "etc/zypp/credentials.d") == [name]
+    (url,) = zypp_files.parse((tmp_path / "etc/zypp/repos.d/x.repo").read_text())[alias]["baseurl"]
+    assert ("credentials", name) in _repository_safety.options_of(url)
+    assert not wanted.edits(root, present=True)
+    with _files.written(_repository_requests.Wanted(request(name=alias, state="absent")).edits(root, present=False)):
+        pass
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_new_repository_needs_a_plain_alias(tmp_path):
+    wanted = _repository_requests.Wanted(request(name="My Repo", baseurl=["https://x"]))
+    with pytest.raises(TransactionalError, match="cannot be the alias"):
+        wanted.edits(str(tmp_path), present=True)
+    assert _repository_requests.Wanted(request(name="My Repo", state="absent")).edits(str(tmp_path), False) == []
+
+
+def test_the_time_of_metadata():
+    repomd = "<repomd><data><timestamp>17</timestamp></data><data><timestamp>19.5</timestamp></data></repomd>"
+    assert zypp_files.made_at(repomd) == 19
+    assert zypp_files.made_at("<repomd/>") is None
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------
@@ -207,6 +289,8 @@ def test_parse_keys():
     ({"fingerprint": FINGERPRINT}, "needs one of"),
     ({"fingerprint": FINGERPRINT, "url": "https://x", "file": "/x"}, "needs one of"),
     ({"fingerprint": FINGERPRINT, "url": "http://x"}, "fetched insecurely"),
+    ({"fingerprint": FINGERPRINT, "url": "file:///x"}, "fetched insecurely"),
+    ({"fingerprint": FINGERPRINT, "url": "/x"}, "fetched insecurely"),
 ])
 def test_keys_that_are_refused(params, words):
     params = dict({"url": None, "file": None, "content": None, "state": "present"}, **params)
@@ -221,7 +305,8 @@ def test_a_key_is_done():
     there = {"fingerprint": FINGERPRINT, "expired": False, "entry": "gpg-pubkey-1-2"}
     assert not key.is_done([])
     assert key.is_done([there])
-    assert not key.is_done([dict(there, expired=True)])
+    for flaw in ({"expired": True}, {"revoked": True}, {"can_sign": False}):
+        assert not key.is_done([dict(there, **flaw)])
     key = _repository_requests.WantedKey(dict(params, state="absent", file=None), False, lambda url: b"")
     assert key.is_done([])
     assert not key.is_done([there])
