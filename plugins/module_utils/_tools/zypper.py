@@ -20,7 +20,6 @@ import typing as t
 from xml.parsers import expat
 
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
-from ansible_collections.microos.transactional.plugins.module_utils._tools import command
 
 ENVIRONMENT = {
     # this collection makes the snapshot, not a wrapper or a plugin of zypper
@@ -462,12 +461,12 @@ def parse(stdout: str | bytes, bounded: bool = False) -> Answer:
     return reader.answer()
 
 
-def require_readable(answer: Answer, what: str) -> None:
+def require_readable(answer: Answer, what: str, **details: t.Any) -> None:
     """Half of an answer must not be taken for the whole."""
     if answer.flaw:
         raise TransactionalError(
-            f"cannot read what zypper said when it was asked to {what}: {answer.flaw}. See /var/log/zypper.log and run "
-            "the same zypper command by hand with --xmlout", messages=[text for _kind, text in answer.messages])
+            f"cannot read what zypper said when it was to {what}: {answer.flaw}. See /var/log/zypper.log, and what "
+            "the same command with --xmlout prints", **details)
 
 
 def names(stdout: str | bytes) -> list[str]:
@@ -491,10 +490,12 @@ def explain(rc: int, answer: Answer, stderr: str) -> str:
     """Why it failed, in zypper's own words, and what to do."""
     meaning, advice = FAILURES.get(rc, ("an exit code that zypper does not document", "see the messages"))
     said = answer.text("error", "warning", "problem", "output") or stderr.strip().splitlines() or ["it gave no reason"]
+    # one after the other, as the advice at the end must not be cut away
+    said = [shortened(" / ".join(said))]
     locked, licences = answer.found(LOCKED), answer.found(LICENCE)
     if locked:
         meaning, advice = f"a lock is in the way of {', '.join(locked)}", "remove the lock ('zypper locks' lists them)"
     elif licences:
         meaning = f"the licence of {', '.join(licences)} asks for agreement"
         advice = "read it, and agree with auto_agree_with_licenses: true"
-    return f"exit code {rc}, {meaning}: {shortened(' / '.join(said)).rstrip('.')}. What to do: {advice}"
+    return f"exit code {rc}, {meaning}: {' / '.join(said).rstrip('.')}. What to do: {advice}"

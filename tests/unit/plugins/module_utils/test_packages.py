@@ -43,9 +43,11 @@ def runs(*codes):
     """A way to run zypper that answers with the given exit codes, each with one more package, and its runs."""
     done = []
 
-    def run(argv, env):
+    def run(argv, env, timeout, consume):
+        assert timeout > 0
         done.append(argv)
-        return command.Result(argv, codes[len(done) - 1], SUMMARY.format(name=f"new{len(done)}"), "")
+        consume(SUMMARY.format(name=f"new{len(done)}").encode())
+        return command.Result(argv, codes[len(done) - 1], "", "")
     return run, done
 
 
