@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import re
 import typing as t
+from urllib.parse import parse_qsl, unquote
 
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
+from ansible_collections.microos.transactional.plugins.module_utils._repository_safety import HIDDEN, hide
 
 PACKAGE = "package"
 # What rpm says the packages provide that stand for a pattern or product
@@ -27,7 +29,12 @@ NAME = r"[A-Za-z0-9/_][A-Za-z0-9/_.+-]*(?:\([^()\s]*\))*"
 REQUEST = re.compile(rf"(?P<sign>[-+~!]?)(?:(?P<kind>{'|'.join(KINDS)}):)?(?P<name>{NAME})"
                      r"(?:\s*(?P<operator><=|>=|==|=|<|>)\s*(?P<version>[A-Za-z0-9._+~^:-]+))?\Z")
 GLOB = re.compile(r"[A-Za-z0-9_*?\[\]][A-Za-z0-9_.+*?\[\]!-]*\Z")
-ADDRESS = re.compile(r"[a-z]+://\S+\Z")
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+\Z")
+LOGIN = re.compile(r"://([^/?#\s]*)@")
+# Of libzypp's addresses, in which they may also be parameters
+LOGIN_PARAMETERS = ("user", "username", "pass", "passwd", "password", "proxyuser", "proxypass")
+QUERY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,20}://[^\s?'\"<>]{0,2000})\?[^\s'\"<>]+")
+ARCHITECTURE = re.compile(r"\.(?:noarch|x86_64|i[3-6]86|aarch64|armv[67]hl|ppc64le|s390x|riscv64)\Z")
 EVERYTHING = "use microos.transactional.system_update for an update of the whole system"
 
 
@@ -63,8 +70,8 @@ def parse(text: str, kind: str = PACKAGE, remove: bool = False) -> Request:
     """Read one name; ``kind`` and ``remove`` are what it means if it does not say otherwise itself."""
     if text == "*":
         raise TransactionalError(f"'*' is no package name; {EVERYTHING}")
-    if ADDRESS.match(text):
-        return _rpm(Request(text, URL, text), remove)
+    if "://" in text:
+        return _rpm(_address(text), remove)
     if text.endswith(".rpm"):
         if not text.startswith("/"):
             raise TransactionalError(f"'{text}' is an RPM file without its absolute path on the host")
@@ -90,6 +97,51 @@ def parse(text: str, kind: str = PACKAGE, remove: bool = False) -> Request:
     return request
 
 
+def _address(text: str) -> Request:
+    if not ADDRESS.match(text):
+        raise TransactionalError(f"'{shown(text)}' is no address of an RPM file")
+    if secrets_in([text], logins_only=True):
+        raise TransactionalError(
+            f"'{shown(text)}' has a user name or password in it, which everybody could read in the list of processes "
+            "and in zypper's history. Define the repository with microos.transactional.repository, which takes a "
+            "username and a password, and name the package")
+    return Request(shown(text), URL, text)
+
+
+def _query(address: str) -> str:
+    return address.partition("?")[2].partition("#")[0]
+
+
+def shown(address: str) -> str:
+    """An address for people: who may read this is not known, and parameters may be secrets as well."""
+    place = re.split(r"[?#]", hide(address))[0]
+    scheme, _sign, rest = place.partition("://")
+    host, *path = rest.split("/")
+    host = host.rpartition("@")[2]
+    return f"{scheme}://" + "/".join([host, *(["\u2026"] if len(path) > 1 else []), *path[-1:]])
+
+
+def without_queries(text: str) -> str:
+    """A text without the logins and parameters of the addresses in it."""
+    return QUERY.sub(rf"\1?{HIDDEN}", hide(text))
+
+
+def secrets_in(texts: t.Iterable[str], logins_only: bool = False) -> set[str]:
+    """What of the addresses in texts nobody may read: users and passwords, and parameters, which may be tokens."""
+    found: set[str] = set()
+    for text in texts:
+        if "://" not in text:
+            continue
+        # one in the parameters of another is encoded
+        for variant in (text, unquote(text)):
+            for login in LOGIN.findall(variant):
+                found |= {login, *login.split(":", 1)}
+        found |= {value for key, value in parse_qsl(_query(text)) if key.lower() in LOGIN_PARAMETERS}
+        if not logins_only and _query(text):
+            found.add(_query(text))
+    return found - {""}
+
+
 def _rpm(request: Request, remove: bool) -> Request:
     if remove:
         raise TransactionalError(f"'{request.text}' is an RPM file; for its removal use the name of the package")
@@ -99,6 +151,20 @@ def _rpm(request: Request, remove: bool) -> Request:
 def parse_all(texts: t.Iterable[str], kind: str = PACKAGE, remove: bool = False) -> list[Request]:
     """All requests, each once, in their order; empty names are none."""
     return list(dict.fromkeys(parse(text.strip(), kind, remove) for text in texts if text.strip()))
+
+
+def refuse_contradictions(requests: t.Sequence[Request]) -> None:
+    """The same package cannot be installed and removed; different versions of one can."""
+    for gone in (request for request in requests if request.remove and not request.is_glob):
+        for wanted in (request for request in requests if not request.remove):
+            if (wanted.kind == gone.kind and _bare(wanted) == _bare(gone)
+                    and not (wanted.operator and gone.operator and wanted.version != gone.version)):
+                raise TransactionalError(f"'{wanted.text}' asks for an installation and '{gone.text}' for the removal "
+                                         "of the same; ask for one of them")
+
+
+def _bare(request: Request) -> str:
+    return ARCHITECTURE.sub("", request.name)
 
 
 def label(address: str) -> str:

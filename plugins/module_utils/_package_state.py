@@ -9,10 +9,10 @@ Note that this module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
-import re
 import typing as t
 
 from ansible_collections.microos.transactional.plugins.module_utils._package_requests import (
+    ARCHITECTURE,
     FILE,
     PACKAGE,
     SOLVER_ONLY,
@@ -22,7 +22,6 @@ from ansible_collections.microos.transactional.plugins.module_utils._package_req
 )
 from ansible_collections.microos.transactional.plugins.module_utils._tools import rpm
 
-ARCHITECTURE = re.compile(r"\.(?:noarch|x86_64|i[3-6]86|aarch64|armv[67]hl|ppc64le|s390x|riscv64)\Z")
 SAME_RELEASE = "-0"
 # Operator -> the orders of the provided version to the wanted one that fulfill it
 ORDERS = {"=": (0,), "<": (-1,), "<=": (-1, 0), ">": (1,), ">=": (0, 1)}

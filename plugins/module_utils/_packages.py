@@ -10,22 +10,18 @@ Note that this module util is PRIVATE to the collection.
 from __future__ import annotations
 
 import contextlib
-import os
-import shlex
-import shutil
 import typing as t
-import uuid
 
 from ansible_collections.microos.transactional.plugins.module_utils import _package_requests
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
+from ansible_collections.microos.transactional.plugins.module_utils._package_files import PackageFile
 from ansible_collections.microos.transactional.plugins.module_utils._package_requests import FILE, SOLVER_ONLY, URL
 from ansible_collections.microos.transactional.plugins.module_utils._package_state import removable, unmet
-from ansible_collections.microos.transactional.plugins.module_utils._tools import rpm, zypper
-from ansible_collections.microos.transactional.plugins.module_utils._zypper_work import Run, ZypperWork
+from ansible_collections.microos.transactional.plugins.module_utils._tools import zypper
+from ansible_collections.microos.transactional.plugins.module_utils._zypper_work import Run, ZypperWork, words
 
-# Seen inside of a transaction and no part of a snapshot
-STAGE = "/var/cache/microos-transactional"
+UNSIGNED_FILES = "--allow-unsigned-rpm"
 INSTALL_OPTIONS = {
     "allow_downgrade": "--oldpackage",
     "allow_vendor_change": "--allow-vendor-change",
@@ -59,40 +55,50 @@ class Packages(ZypperWork):
         named = _package_requests.parse_all(names, kind, remove)
         self.requests = named + [request for request in self.optional if request not in named]
         self.optional = [request for request in self.optional if request not in named]
+        _package_requests.refuse_contradictions(self.requests)
+        self._more_options = words(options.get("extra_args"), "extra_args")
         self.state = state
         self.action = "remove" if remove else "install"
         # whoever names a version means it
         self._options["allow_downgrade"] = options.get("allow_downgrade") or any(
             request.operator for request in self.requests)
+        self._files: dict[str, PackageFile] = {}
         self._labels: dict[str, str] = {}
+        self._judged: bool | None = None
         self._staged: dict[str, str] = {}
         self.result["skipped_names"] = []
 
     # --- what has to be done ----------------------------------------------------------------------------------------
 
     def ensure(self, check_mode: bool) -> None:
-        root = "/" if self._inside else self._host.root_of(self._default)
+        with contextlib.ExitStack() as stack:
+            for request in self.requests:
+                if request.kind == FILE:
+                    self._files[request.name] = stack.enter_context(PackageFile(request.name))
+            self._labels = {path: file.label for path, file in self._files.items()}
+            stack.enter_context(self._workspace)
+            self._ensure("/" if self._inside else self._host.root_of(self._default), check_mode)
+
+    def _ensure(self, root: str, check_mode: bool) -> None:
         if self._options.get("update_cache") and not check_mode:
             self._wait_for_libzypp()
             self._refresh()
-        self._labels = {request.name: rpm.label_of_file(request.name)
-                        for request in self.requests if request.kind == FILE}
         todo = self._todo(root, self.requests)
         if not todo:
             return
         if not check_mode:
             self._wait_for_libzypp()
-        with self._stage(todo):
-            todo = self._without_unknown(root, todo)
-            todo = self._without_locked(root, todo)
-            if not todo:
+        self._stage(todo)
+        todo = self._without_unknown(root, todo)
+        todo = self._without_locked(root, todo)
+        if not todo:
+            return
+        # the solver can tell without a snapshot whether there is anything to do where rpm cannot
+        if check_mode or all(self._solver_decides(root, request) for request in todo):
+            self._predict(root, todo, keep_cache=not check_mode)
+            if check_mode or not self.result["changed"]:
                 return
-            # the solver can tell without a snapshot whether there is anything to do where rpm cannot
-            if check_mode or all(self._solver_decides(root, request) for request in todo):
-                self._predict(root, todo, keep_cache=not check_mode)
-                if check_mode or not self.result["changed"]:
-                    return
-            self._change(todo)
+        self._change(todo)
 
     def _todo(self, root: str, requests: t.Sequence[_package_requests.Request]) -> list[_package_requests.Request]:
         """The requests that rpm does not know to be fulfilled."""
@@ -115,9 +121,12 @@ class Packages(ZypperWork):
         if not doubtful:
             return todo
         with self._view(keep_cache=False) as run:
-            told = run(zypper.argv("install", self._arguments(root, doubtful), True,
-                                   global_options=["--ignore-unknown"]), env=zypper.ENVIRONMENT)
-        unknown = {"".join(name.split()) for name in zypper.parse(told.stdout).found(zypper.UNKNOWN)}
+            argv = zypper.argv("install", self._arguments(root, doubtful), True,
+                               global_options=[*self._global_options(), "--ignore-unknown"])
+            result, answer = self._run(run, argv, "look for the optional names")
+        if result.rc in zypper.SUCCESS:
+            zypper.require_readable(answer, "look for the optional names", **self._details(result, answer))
+        unknown = {"".join(name.split()) for name in answer.found(zypper.UNKNOWN)}
         gone = [request for request in doubtful if request.argument in unknown or request.name in unknown]
         self.result["skipped_names"] = [request.text for request in gone]
         return [request for request in todo if request not in gone]
@@ -134,26 +143,28 @@ class Packages(ZypperWork):
 
     # --- how it is done ---------------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _stage(self, todo: t.Sequence[_package_requests.Request]) -> t.Iterator[None]:
-        """Copies of RPM files where they are seen inside."""
-        paths = [request.name for request in todo if request.kind == FILE]
-        if self._inside or not paths:
-            yield
-            return
-        directory = f"{STAGE}/{uuid.uuid4()}"
+    def _stage(self, todo: t.Sequence[_package_requests.Request]) -> None:
+        """Copies of RPM files where they are seen inside, and where nobody else can change them."""
         try:
-            for path in paths:
-                self._staged[path] = f"{directory}/{len(self._staged)}/{os.path.basename(path)}"
-                os.makedirs(os.path.dirname(self._staged[path]), mode=0o700)
-                shutil.copyfile(path, self._staged[path])
-            yield
+            for request in todo:
+                if request.kind == FILE and request.name not in self._staged:
+                    directory = self._workspace.subdirectory(str(len(self._staged)))
+                    self._staged[request.name] = self._files[request.name].copy_to(directory)
         except OSError as exc:
-            raise TransactionalError(f"cannot read {exc.filename}: {exc.strerror}") from exc
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                os.rmdir(STAGE)
+            raise TransactionalError(f"cannot copy the RPM files of the task: {exc.strerror}") from exc
+
+    def _is_unchecked(self) -> bool:
+        if self._judged is None:
+            self._judged = super()._is_unchecked() or self._needs_unchecked()
+        return self._judged
+
+    def _needs_unchecked(self) -> bool:
+        """Whether what is allowed takes more than zypper's option for unsigned files, which leaves all else checked."""
+        if not self._options.get("allow_untrusted"):
+            return False
+        root = "/" if self._inside else self._host.root_of(self._default)
+        return any(request.kind != FILE or self._files[request.name].is_signed_wrongly(root)
+                   for request in self.requests if not request.remove)
 
     def _arguments(self, root: str, todo: t.Sequence[_package_requests.Request]) -> list[str]:
         """What zypper is told to install, and to remove: the packages themselves, with a sign in an installation."""
@@ -181,8 +192,10 @@ class Packages(ZypperWork):
                 dry_run: bool = False) -> zypper.Answer:
         options = install_options(self._options) if self.action == "install" else (
             ["--clean-deps"] if self._options.get("clean_deps") else [])
+        if self.action == "install" and self._options.get("allow_untrusted") and self._staged:
+            options = [*options, UNSIGNED_FILES]
         argv = zypper.argv(self.action, self._arguments(root, todo), dry_run,
-                           options + shlex.split(self._options.get("extra_args") or ""), self._global_options())
+                           options + self._more_options, self._global_options())
         names = " ".join(request.text for request in self.requests)
         return self._ask(run, argv, f"{self.action} {names}", dry_run)
 
@@ -196,5 +209,5 @@ class Packages(ZypperWork):
             advice = "What to do: set allow_downgrade: true" if answer.found(zypper.TOO_OLD) else "See the messages"
             raise TransactionalError(
                 f"zypper reported success, but did not {self.action} {', '.join(item.text for item in left)}: "
-                f"{' / '.join(said).rstrip('.')}. {advice}",
-                messages=[text for _kind, text in answer.messages], base=self._default)
+                f"{self._hidden(' / '.join(said)).rstrip('.')}. {advice}",
+                messages=self._messages(answer), base=self._default)

@@ -86,4 +86,4 @@ class SystemUpdate(ZypperWork):
                        zypper.locks_file(root) + locks(self._options["exclude"])])
         if written.rc != 0:
             raise command.CommandError(written)
-        return lambda argv, env: run(argv, env=dict(env, ZYPP_CONF=f"{EXCLUSIONS}/zypp.conf"))
+        return lambda argv, env, **more: run(argv, env=dict(env, ZYPP_CONF=f"{EXCLUSIONS}/zypp.conf"), **more)

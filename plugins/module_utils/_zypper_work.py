@@ -19,10 +19,32 @@ from ansible_collections.microos.transactional.plugins.module_utils import _proc
 from ansible_collections.microos.transactional.plugins.module_utils._errors import Busy, TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
 from ansible_collections.microos.transactional.plugins.module_utils._namespace import read_only_view
+from ansible_collections.microos.transactional.plugins.module_utils._package_files import Workspace, private_cache
+from ansible_collections.microos.transactional.plugins.module_utils._package_requests import without_queries
 from ansible_collections.microos.transactional.plugins.module_utils._tools import command, snapper, zypper
 from ansible_collections.microos.transactional.plugins.module_utils._transaction import Transaction, choose_engine
 
 Run = t.Callable[..., command.Result]
+
+# Seconds for all that zypper does in one task: an update of everything over a slow network takes its time
+TIMEOUT = 3600
+# A new zypper may find a still newer one, but not for ever
+REPEATS = 3
+# Options of zypper, which takes them abbreviated
+UNCHECKED, IMPORTING = "--no-gpg-checks", "--gpg-auto-import-keys"
+
+
+def words(options: str | None, name: str) -> list[str]:
+    """What a task has as further options, as a shell would read it."""
+    try:
+        return shlex.split(options or "")
+    except ValueError as exc:
+        raise TransactionalError(f"{name} cannot be read as a shell would: {exc}") from exc
+
+
+def has_option(found: t.Iterable[str], option: str) -> bool:
+    """Whether a long option is among others, perhaps abbreviated."""
+    return any(len(word) > len("--n") and option.startswith(word.partition("=")[0]) for word in found)
 
 
 def as_diff(changes: t.Mapping[str, t.Sequence[t.Mapping]]) -> dict:
@@ -51,6 +73,16 @@ class ZypperWork:
         self.warnings: list[str] = []
         self._options = dict(options)
         self._host = host
+        timeout = self._options.get("timeout")
+        self._timeout = self._seconds_left = float(TIMEOUT if timeout is None else timeout)
+        if self._timeout <= 0:
+            raise TransactionalError(f"timeout is {timeout}, but zypper needs some seconds")
+        self._workspace = Workspace()
+        self._private_cache = ""
+        self._more_global_options = words(self._options.get("extra_args_precommand"), "extra_args_precommand")
+        if has_option(self._more_global_options, IMPORTING):
+            raise TransactionalError(f"{IMPORTING} would trust any key; import the right one by its fingerprint with "
+                                     "microos.transactional.repository")
         self._engine = choose_engine(host, options.get("engine", "auto"))
         # inside of a transaction the work is done there, and its end is not the business of this task
         self._inside = _resident.inside() is not None
@@ -62,7 +94,7 @@ class ZypperWork:
 
     def _wait_for_libzypp(self) -> None:
         """Whoever works with libzypp on the host writes to the same cache; zypper itself would not see that inside."""
-        deadline = time.monotonic() + float(os.environ.get("ZYPP_LOCK_TIMEOUT") or 0)
+        deadline = time.monotonic() + self._patience()
         while not self._inside:
             holder = zypper.lock_holder()
             if holder is None:
@@ -71,9 +103,18 @@ class ZypperWork:
                 raise Busy(f"zypp is locked by {_processes.describe(holder)}", pid=holder)
             time.sleep(0.1)
 
+    def _patience(self) -> float:
+        """Seconds to wait for others, as libzypp reads them: less than none is without end."""
+        try:
+            seconds = int(os.environ.get("ZYPP_LOCK_TIMEOUT") or 0)
+        except ValueError:
+            return 0
+        return min(seconds, self._timeout) if seconds >= 0 else self._timeout
+
     @contextlib.contextmanager
     def _view(self, keep_cache: bool) -> t.Iterator[Run]:
         """A way to run commands on the pending snapshot that leave no trace in it."""
+        self._global_options()  # a cache that is made later would not be seen in the view
         if self._inside:
             yield command.run
             return
@@ -81,14 +122,16 @@ class ZypperWork:
             yield view.run
 
     def _refresh(self) -> None:
+        what = "refresh the repositories"
         with self._view(keep_cache=True) as run:
-            result = run(zypper.refresh_argv(self._global_options()), env=zypper.ENVIRONMENT)
-            answer = zypper.parse(result.stdout)
+            result, answer = self._run(run, zypper.refresh_argv(self._global_options()), what)
             self._refuse_expired(run, result, answer)
         if result.rc == zypper.REPOSITORIES_SKIPPED:
             self._warn_of_skipped(answer)
         elif result.rc != 0:
-            self._fail("refresh", result, answer)
+            self._fail(what, result, answer)
+        zypper.require_readable(answer, what, **self._details(result, answer))
+        self._pass_on_warnings(answer)
 
     def _transact(self, description: str, work: t.Callable[[Run, str], zypper.Answer]) -> None:
         """Do ``work``, given a way to run commands and the root, in a new snapshot; it stays if anything changed."""
@@ -105,53 +148,147 @@ class ZypperWork:
         if transaction.recovered:
             numbers = ", ".join(map(str, transaction.recovered))
             self.warnings.append(f"deleted what an interrupted run had left: snapshot {numbers}")
+        if transaction.ended:
+            self.warnings.append("ended what the scriptlets of the packages had left running: "
+                                 + zypper.shortened("; ".join(transaction.ended)))
         if self.result["changed"]:
             self.result.update(base=transaction.base, snapshot=transaction.snapshot, pending=True)
 
+    # --- zypper ------------------------------------------------------------------------------------------------------
+
+    def _is_unchecked(self) -> bool:
+        """Whether zypper is told to do without signatures."""
+        return has_option(self._more_global_options, UNCHECKED)
+
     def _global_options(self) -> list[str]:
-        options = shlex.split(self._options.get("extra_args_precommand") or "")
-        return options + (["--no-gpg-checks"] if self._options.get("allow_untrusted") else [])
+        if not self._is_unchecked():
+            return self._more_global_options
+        # what nobody has checked must not be in the cache that later runs trust, whatever becomes of this one
+        self._private_cache = self._private_cache or private_cache(self._workspace)
+        return [*self._more_global_options, "--cache-dir", self._private_cache, UNCHECKED]
+
+    def _run(self, run: Run, argv: t.Sequence[str], what: str) -> tuple[command.Result, zypper.Answer]:
+        """Run zypper as long as the time of the task lasts."""
+        reader = zypper.Reader()
+        begin = time.monotonic()
+        try:
+            if self._seconds_left <= 0:
+                self._time_is_over(what, "was not started")
+            result = run(argv, env=zypper.ENVIRONMENT, timeout=self._seconds_left, consume=reader.feed)
+        except command.TimedOut as exc:
+            said = [text for _kind, text in reader.answer().messages[-2:]]
+            fate = "was killed, but does not end, as it waits for something in the kernel" if (
+                "does not end" in exc.message) else "was ended"
+            if said:
+                fate += f"; the last that it said: {self._hidden(' / '.join(said)).rstrip('.')}"
+            self._time_is_over(what, fate)
+        finally:
+            self._seconds_left -= time.monotonic() - begin
+        if result.lingered:
+            self._warn("a process that zypper had started kept its output open, and was ended")
+        return result, reader.answer()
+
+    def _time_is_over(self, what: str, fate: str) -> t.NoReturn:
+        raise TransactionalError(
+            f"zypper did not {what} in time and {fate}. All its work in one task may take {self._timeout:g} s: find "
+            "out what holds it up, or set the option timeout for a slow network or a large update",
+            timeout=self._timeout, base=self._default)
 
     def _ask(self, run: Run, argv: t.Sequence[str], what: str, dry_run: bool = False) -> zypper.Answer:
         """Run zypper to do ``what``, and judge what came of it."""
-        result = run(argv, env=zypper.ENVIRONMENT)
-        answer = zypper.parse(result.stdout)
-        if result.rc == zypper.AGAIN and not dry_run:
-            # the new zypper goes on where the old one stopped
-            result = run(argv, env=zypper.ENVIRONMENT)
-            answer = zypper.merge(answer, zypper.parse(result.stdout))
-        self._judge(run, result, answer, what)
+        answer: zypper.Answer | None = None
+        for _repeat in range(REPEATS):
+            result, said = self._run(run, argv, what)
+            self._judge(run, result, said, what)
+            answer = zypper.merge(answer, said) if answer else said
+            # else the new zypper goes on where the old one stopped
+            if dry_run or result.rc != zypper.AGAIN:
+                break
+        else:
+            raise TransactionalError(
+                f"zypper was to {what}, and asked {REPEATS} times to be run again (exit code {result.rc}), which "
+                "cannot be right. What to do: see its messages and /var/log/zypper.log",
+                **self._details(result, answer))
         self.result["reboot_suggested"] = answer.need_reboot or result.rc == zypper.REBOOT_NEEDED
         return answer
 
     def _judge(self, run: Run, result: command.Result, answer: zypper.Answer, what: str) -> None:
-        if result.rc == zypper.SCRIPTLET_FAILED and self._options.get("skip_post_errors"):
-            self.warnings.append(f"a scriptlet failed: {' / '.join(answer.text('warning', 'error', 'output'))}")
-        elif result.rc not in zypper.SUCCESS:
+        is_success = result.rc in zypper.SUCCESS
+        if not is_success and result.rc != zypper.SCRIPTLET_FAILED:
             self._fail(what, result, answer)
+        zypper.require_readable(answer, what, **self._details(result, answer))
+        if not answer.is_decided:
+            flawed = answer._replace(flaw="neither what it did nor that there was nothing to do")
+            zypper.require_readable(flawed, what, **self._details(result, answer))
+        if not is_success or answer.failed_scriptlets:
+            self._judge_scriptlets(result, answer, what)
         self._refuse_expired(run, result, answer)
         if result.rc == zypper.REPOSITORIES_SKIPPED:
             self._warn_of_skipped(answer)
-        self.warnings += answer.found(zypper.OTHER_VENDOR)
+        self._pass_on_warnings(answer)
+
+    def _judge_scriptlets(self, result: command.Result, answer: zypper.Answer, what: str) -> None:
+        """zypper itself misses most of those that fail behind an output without an end of line, or in Lua."""
+        said = answer.text("warning", "error", "output")
+        if self._options.get("skip_post_errors"):
+            self._warn(f"a scriptlet failed: {' / '.join(answer.failed_scriptlets or said)}")
+        elif result.rc == zypper.SCRIPTLET_FAILED:
+            self._fail(what, result, answer)
+        else:
+            raise TransactionalError(
+                f"a scriptlet of a package failed, though zypper ended with exit code {result.rc}: "
+                f"{self._hidden(' / '.join([*answer.failed_scriptlets, *said]))}. "
+                f"What to do: {zypper.FAILURES[zypper.SCRIPTLET_FAILED][1]}", **self._details(result, answer))
 
     def _refuse_expired(self, run: Run, result: command.Result, answer: zypper.Answer) -> None:
         """zypper only warns of an expired key."""
-        if answer.found(zypper.EXPIRED) and not self._options.get("allow_untrusted"):
-            # else the next run would take the metadata from the cache, unasked
-            run(zypper.forget_argv(), env=zypper.ENVIRONMENT)
-            raise TransactionalError(
-                f"zypper would take metadata that is signed with an expired key: {' / '.join(answer.text('warning'))} "
-                "What to do: get the new key of the repository and import it, or remove the repository",
-                rc=result.rc, messages=[text for _kind, text in answer.messages], base=self._default)
+        if not answer.found(zypper.EXPIRED, "warning", "error", "info") or self._is_unchecked() or (
+                self._options.get("allow_untrusted")):
+            return
+        # else the next run would take the metadata from the cache, unasked
+        forgotten = run(zypper.forget_argv(), env=zypper.ENVIRONMENT, timeout=command.CHANGE_SECONDS)
+        more = "" if forgotten.rc == 0 else (
+            " Its metadata could not be taken from the cache again: run 'zypper clean --all' before anything else.")
+        raise TransactionalError(
+            "zypper would take metadata that is signed with an expired key: "
+            f"{self._hidden(' / '.join(answer.text('warning')))} "
+            f"What to do: get the new key of the repository and import it, or remove the repository.{more}",
+            **self._details(result, answer))
+
+    def _warn(self, warning: str) -> None:
+        """Once, as the solver may say it before, too."""
+        warning = self._hidden(warning)
+        if warning not in self.warnings:
+            self.warnings.append(warning)
 
     def _warn_of_skipped(self, answer: zypper.Answer) -> None:
-        self.warnings.append(f"zypper skipped a repository: {' / '.join(answer.text('warning', 'error'))}")
+        self._warn(f"zypper skipped a repository: {' / '.join(answer.text('warning', 'error'))}")
+
+    def _pass_on_warnings(self, answer: zypper.Answer) -> None:
+        for warning in answer.found(zypper.OTHER_VENDOR) + answer.found(zypper.NOTABLE, "warning", "error", "info"):
+            self._warn(" ".join(warning.split()))
 
     def _fail(self, what: str, result: command.Result, answer: zypper.Answer) -> t.NoReturn:
+        flaw = f" Not all that it said could be read: {answer.flaw}." if answer.flaw else ""
         raise TransactionalError(
-            f"zypper could not {what}, {zypper.explain(result.rc, answer, result.stderr)}",
-            cmd=result.argv, rc=result.rc, stdout=result.stdout, stderr=result.stderr, base=self._default,
-            messages=[text for _kind, text in answer.messages], problems=answer.problems)
+            self._hidden(f"zypper could not {what}, {zypper.explain(result.rc, answer, result.stderr)}.{flaw}"),
+            **self._details(result, answer))
+
+    def _details(self, result: command.Result, answer: zypper.Answer) -> dict[str, t.Any]:
+        """What a failure has besides the sentence; the XML is none of it."""
+        problems = [{"problem": self._hidden(row["problem"]),
+                     "solutions": [self._hidden(solution) for solution in row["solutions"]]} for row in answer.problems]
+        return {"cmd": [self._hidden(word) for word in result.argv], "rc": result.rc, "base": self._default,
+                "messages": self._messages(answer), "problems": problems}
+
+    @staticmethod
+    def _messages(answer: zypper.Answer) -> list[str]:
+        return [without_queries(text) for _kind, text in answer.messages]
+
+    @staticmethod
+    def _hidden(text: str) -> str:
+        """As much of a text as people read, without what they may not."""
+        return zypper.shortened(without_queries(text))
 
     def _report(self, answer: zypper.Answer) -> None:
         self.result.update(answer.changes, changed=not answer.is_empty, diff=as_diff(answer.changes),

@@ -29,11 +29,14 @@ options:
         allows for a downgrade to it.
       - V(name.arch) is an architecture.
       - C(pattern:), C(product:), C(patch:) or C(srcpackage:) before a name is the type of that name, see O(type).
-      - The absolute path of an RPM file on the host, or its address. A file is installed if exactly its package is, by
+      - The absolute path of an RPM file on the host, or its address. One with a user name or password in it is refused,
+        as everybody could read it on the host. Parameters (C(?token=...)) are hidden in results and descriptions, but
+        zypper writes them to its history. A file is installed if exactly its package is, by
         name, version, release and architecture. Of an address these are known by the name of the file; if such a
         package is not installed, zypper loads the file to find out.
       - Shell patterns such as V(name-*) are allowed with O(state=absent).
       - A C(-) or C(~) before a name removes the package in the same step, a C(+) means nothing.
+      - The same package to install and to remove is refused.
       - Empty names are ignored. V(*) is refused, see M(microos.transactional.system_update).
     type: list
     elements: str
@@ -112,7 +115,9 @@ options:
     version_added: 0.2.0
   allow_untrusted:
     description:
-      - Install packages, and trust metadata, without a valid signature of a trusted key.
+      - Install packages, and trust metadata, without a valid signature of a trusted key, in this task alone.
+      - If the task names only RPM files, and these have no signature, all else is checked as ever. Otherwise zypper
+        checks nothing, and works with a copy of its cache that is thrown away.
     type: bool
     default: false
     aliases: [disable_gpg_check]
@@ -150,13 +155,17 @@ options:
     version_added: 0.2.0
   extra_args_precommand:
     description:
-      - More global options for zypper, in one line as a shell has them.
+      - More global options for zypper, in one line as a shell has them. With C(--no-gpg-checks) zypper works with a
+        copy of its cache, as with O(allow_untrusted=true). C(--gpg-auto-import-keys) is refused as is
+        O(auto_import_keys).
     type: str
     version_added: 0.2.0
   skip_post_errors:
     description:
-      - Keep the snapshot and warn if a scriptlet failed after the installation of its package, exit code 107 of zypper.
-        Otherwise this is a failure as any other.
+      - Keep the snapshot and warn if a scriptlet failed after the installation or removal of its package, exit code 107
+        of zypper. Otherwise this is a failure as any other. So it is where zypper does not notice, because the output
+        of the scriptlet has no newline at its end, or because it is written in Lua. Whoever prints just what rpm
+        prints then, counts as failed, too.
     type: bool
     default: false
     version_added: 0.2.0
@@ -178,6 +187,13 @@ options:
         snapper's cleanup deletes it some day.
     type: bool
     default: false
+  timeout:
+    description:
+      - Seconds that zypper may take for all its work in the task. After them it is ended, with what it started, and the
+        snapshot is deleted. Raise it where a network is slow, or an update very large.
+    type: int
+    default: 3600
+    version_added: 0.2.0
 extends_documentation_fragment:
   - microos.transactional._attributes
   - microos.transactional._attributes.engine
@@ -194,7 +210,8 @@ seealso:
 notes:
   - Exit codes 0, 102 (a reboot is suggested), 103 (zypper itself was updated, it runs again) and 106 (a repository was
     skipped, which gives a warning) of zypper count as success, and so does 107 with O(skip_post_errors=true), all
-    others as failure. Whatever zypper says, rpm is asked afterwards whether it was done.
+    others as failure. Whatever zypper says, rpm is asked afterwards whether it was done. Output of zypper that cannot
+    be read to its end is a failure, never "nothing to do".
   - zypper only warns of metadata that is signed with an expired key; here that is an error, unless
     O(allow_untrusted=true).
   - Scriptlets run inside the snapshot; no service of the running system is restarted.
@@ -334,12 +351,14 @@ skipped_names:
   elements: str
   returned: success
 rc:
-  description: Exit code of the command that failed, of zypper in most cases.
+  description: Exit code of the command that failed, of zypper in most cases. It may be 0 for a scriptlet that failed.
   type: int
   returned: if a command failed
   sample: 104
 messages:
-  description: All messages of zypper, in their order.
+  description:
+    - Messages of zypper and of what it ran, in their order, the first and the last of them if there are very many.
+      Logins and parameters of addresses are hidden. The XML is not returned.
   type: list
   elements: str
   returned: if zypper failed
@@ -365,7 +384,9 @@ kept_snapshot:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.microos.transactional.plugins.module_utils import _module
+from ansible_collections.microos.transactional.plugins.module_utils._package_requests import secrets_in
 from ansible_collections.microos.transactional.plugins.module_utils._packages import Packages
+from ansible_collections.microos.transactional.plugins.module_utils._zypper_work import TIMEOUT
 
 SYNONYMS = {"installed": "present", "removed": "absent"}
 FLAGS = ("clean_deps", "allow_vendor_change", "auto_agree_with_licenses", "auto_import_keys", "force",
@@ -403,6 +424,7 @@ def main():
             extra_args={"type": "str"},
             extra_args_precommand={"type": "str"},
             quiet={"type": "bool", "default": True},
+            timeout={"type": "int", "default": TIMEOUT},
             engine=_module.ENGINE_ARGUMENT,
         ),
         required_one_of=[("name", "optional")],
@@ -410,6 +432,10 @@ def main():
         supports_check_mode=True,
     )
     wanted = module.params
+    # they are refused, or hidden wherever people read, and must not be repeated with the arguments of the task
+    module.no_log_values.update(secrets_in([
+        *(wanted["name"] or []), *wanted["optional"],
+        *(wanted["extra_args"] or "").split(), *(wanted["extra_args_precommand"] or "").split()]))
     problem = refusal(wanted)
     if problem:
         module.fail_json(msg=problem)

@@ -90,6 +90,13 @@ options:
         snapper's cleanup deletes it some day.
     type: bool
     default: false
+  timeout:
+    description:
+      - Seconds that zypper may take for all its work in the task. After them it is ended, with what it started, and the
+        snapshot is deleted. Raise it where a network is slow, or an update very large.
+    type: int
+    default: 3600
+    version_added: 0.2.0
 extends_documentation_fragment:
   - microos.transactional._attributes
   - microos.transactional._attributes.engine
@@ -106,6 +113,7 @@ seealso:
   - module: microos.transactional.snapshot_diff
 notes:
   - Signatures are always checked. An expired key of a repository is an error.
+  - A scriptlet that fails is a failure, also where zypper takes it for a success.
 """
 
 EXAMPLES = r"""
@@ -232,12 +240,14 @@ method:
   returned: success
   sample: dup
 rc:
-  description: Exit code of the command that failed, of zypper in most cases.
+  description: Exit code of the command that failed, of zypper in most cases. It may be 0 for a scriptlet that failed.
   type: int
   returned: if a command failed
   sample: 104
 messages:
-  description: All messages of zypper, in their order.
+  description:
+    - Messages of zypper and of what it ran, in their order, the first and the last of them if there are very many.
+      Logins and parameters of addresses are hidden. The XML is not returned.
   type: list
   elements: str
   returned: if zypper failed
@@ -264,6 +274,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.microos.transactional.plugins.module_utils import _module
 from ansible_collections.microos.transactional.plugins.module_utils._system_update import SystemUpdate
+from ansible_collections.microos.transactional.plugins.module_utils._zypper_work import TIMEOUT
 
 
 def main():
@@ -281,6 +292,7 @@ def main():
             "replace_files": {"type": "bool", "default": False},
             "auto_agree_with_licenses": {"type": "bool", "default": False},
             "keep_failed": {"type": "bool", "default": False},
+            "timeout": {"type": "int", "default": TIMEOUT},
             "engine": _module.ENGINE_ARGUMENT,
         },
         supports_check_mode=True,

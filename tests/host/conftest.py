@@ -26,6 +26,29 @@ with patch_module_args(json.load(sys.stdin)):
     runpy.run_module(sys.argv[1], run_name="__main__")
 """
 
+SPEC = """\
+Name: testbed-{name}
+Version: {version}
+Release: 1
+Summary: Package of one test
+License: GPL-3.0-or-later
+BuildArch: noarch
+AutoReqProv: no
+{tags}
+
+%description
+Package of one test.
+
+%install
+mkdir -p %{{buildroot}}/usr/share/testbed
+echo %{{version}} > %{{buildroot}}/usr/share/testbed/%{{name}}
+
+{scriptlets}
+
+%files
+/usr/share/testbed/%{{name}}
+"""
+
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "tukit: needs tukit on the guest")
@@ -164,3 +187,21 @@ def authority(certificate):
     shutil.copy(certificate / "certificate", path)
     yield
     shutil.rmtree(path.parent)
+
+
+@pytest.fixture(scope="session")
+def build_rpm(tmp_path_factory):
+    """Make RPM files without a signature. Keys of ``scriptlets`` are what comes behind the ``%``: ``post -p <lua>``."""
+    def build(name, scriptlets=None, version="1.0", tags=""):
+        directory = tmp_path_factory.mktemp("rpms")
+        bodies = "\n".join(f"%{kind}\n{body}\n" for kind, body in (scriptlets or {}).items())
+        spec = directory / "spec"
+        spec.write_text(SPEC.format(name=name, version=version, tags=tags, scriptlets=bodies), encoding="utf-8")
+        defined = {"_topdir": f"{directory}/build", "_rpmdir": directory, "_dbpath": f"{directory}/db",
+                   "_tmppath": directory, "_buildhost": "testbed", "__os_install_post": "%{nil}"}
+        done = subprocess.run(["rpmbuild", "-bb", "--quiet", "--nodeps", spec, *(
+            word for item in defined.items() for word in ("--define", f"{item[0]} {item[1]}"))],
+            capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return str(directory / "noarch" / f"testbed-{name}-{version}-1.noarch.rpm")
+    return build

@@ -161,7 +161,7 @@ def test_a_file_where_the_snapshot_does_not_see_it(host):
     finally:
         shutil.rmtree("/tmp/files")
     assert not os.path.exists("/var/cache/microos-transactional")
-    assert "/tmp/none.rpm failed: No such file" in host.module("package", name="/tmp/none.rpm")["msg"]
+    assert "cannot read /tmp/none.rpm: No such file" in host.module("package", name="/tmp/none.rpm")["msg"]
     assert "use the name of the package" in host.module("package", name="/tmp/none.rpm", state="absent")["msg"]
 
 

@@ -190,7 +190,12 @@ def matching(root: str, patterns: t.Sequence[str]) -> list[str]:
     return sorted(set(told.split()))
 
 
-def label_of_file(path: str) -> str:
+def label_of_file(path: str, pass_fds: t.Sequence[int] = ()) -> str:
     """The name-version-release.arch of the package in an RPM file; the signature is nothing to judge here."""
     return command.check(["rpm", "-q", "--nosignature", "--nodigest", "--qf", "%{NVRA}", "--package", "--",
-                          path]).stdout
+                          path], pass_fds=pass_fds).stdout
+
+
+def is_signed_wrongly(root: str, path: str, pass_fds: t.Sequence[int] = ()) -> bool:
+    """Whether an RPM file has a signature that no key in the rpm database below ``root`` fits, or is damaged."""
+    return command.run(["rpm", "--root", root, "--checksig", "--", path], pass_fds=pass_fds).rc != 0

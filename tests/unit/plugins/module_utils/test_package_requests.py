@@ -70,3 +70,46 @@ def test_what_cannot_be_absent(text):
 ])
 def test_label(address, label):
     assert requests.label(address) == label
+
+
+@pytest.mark.parametrize("address, text", [
+    ("https://example.com/a.rpm", "https://example.com/a.rpm"),
+    ("https://example.com/x/y/a.rpm?token=TOKEN#sha256=2", "https://example.com/\u2026/a.rpm"),
+    ("HTTP://example.com:8080/x/a.rpm", "HTTP://example.com:8080/\u2026/a.rpm"),
+    ("https://example.com?token=TOKEN", "https://example.com"),
+    ("iso:///?iso=a.iso&url=https://example.com/x", "iso:///"),
+])
+def test_how_an_address_is_shown(address, text):
+    request = requests.parse(address)
+    assert (request.text, request.argument) == (text, address)
+
+
+@pytest.mark.parametrize("address", [
+    "http://user:SECRET@host/x.rpm", "HTTPS://user:SECRET@host/x.rpm", "http://SECRET@host/x.rpm",
+    "https://host/x.rpm?username=a&password=SECRET", "https://host/x.rpm?proxyuser=a&proxypass=SECRET",
+    "iso:///?iso=a.iso&url=http%3A%2F%2Fuser%3ASECRET%40host%2Fx", "http://user:SEC RET@host/x.rpm",
+    "xx http://user:SECRET@host/x.rpm", "http://us/er:SECRET@host/x y.rpm?a=SECRET",
+])
+def test_a_login_in_an_address_is_refused_and_not_repeated(address):
+    with pytest.raises(TransactionalError) as caught:
+        requests.parse(address)
+    assert "SECRET" not in str(caught.value)
+
+
+def test_what_of_an_address_nobody_may_read():
+    assert requests.secrets_in(["a", "https://host/a.rpm?token=T#x"]) == {"token=T"}
+    assert requests.secrets_in(["http://user:SECRET@host/a"]) == {"user:SECRET", "user", "SECRET"}
+    assert requests.without_queries("at 'https://a:b@host/c?token=T' it ended") == (
+        "at 'https://********@host/c?********' it ended")
+
+
+@pytest.mark.parametrize("names", [["a", "-a"], ["a", "~a"], ["!a", "+a"], ["a=1", "-a"], ["a", "-a=1"],
+                                   ["a.noarch", "-a"], ["pattern:a", "-pattern:a"], ["a=1", "-a=1"]])
+def test_contradictions_are_refused(names):
+    with pytest.raises(TransactionalError, match="ask for one of them"):
+        requests.refuse_contradictions(requests.parse_all(names))
+
+
+@pytest.mark.parametrize("names", [["a", "-b"], ["a=2", "-a=1"], ["a", "-pattern:a"], ["-a", "-a"], ["a", "a=1"]])
+def test_what_is_no_contradiction(names):
+    requests.refuse_contradictions(requests.parse_all(names))

@@ -6,11 +6,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import pathlib
+import random
 
 import pytest
 
+from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._tools import zypper
 
 RECORDED = pathlib.Path(__file__).parents[2] / "recorded" / "zypper"
@@ -175,3 +179,164 @@ def test_locked_names(tmp_path):
     locks.write_text("\ntype: package\nmatch_type: glob\nsolvable_name: one\n\n"
                      "type: package\nsolvable_name: two\nversion: < 3\n\ntype: patch\nsolvable_name: three\n")
     assert zypper.locked_names(str(tmp_path)) == {"one"}
+
+
+SUMMARY = "<install-summary download-size='1' packages-to-change='0'></install-summary>"
+
+
+def stream(*parts):
+    return "<?xml version='1.0'?>\n<stream>" + SUMMARY + "".join(parts) + "</stream>"
+
+
+def message(text, kind="info"):
+    return f'<message type="{kind}">{text}</message>'
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_recorded_runs_are_read_to_their_end(name):
+    run = RUNS[name]
+    answer = zypper.parse(run["stdout"])
+    assert answer.flaw == ""
+    if run["rc"] in zypper.SUCCESS and run["argv"][3] in ("install", "remove", "update"):
+        assert answer.is_decided
+
+
+@pytest.mark.parametrize("length", range(0, len(RUNS["install"]["stdout"]) - len("</stream>\n"), 211))
+def test_half_an_answer_is_none(length):
+    answer = zypper.parse(RUNS["install"]["stdout"][:length])
+    assert answer.flaw
+    with pytest.raises(TransactionalError, match="cannot read what zypper said"):
+        zypper.require_readable(answer, "install")
+    with pytest.raises(TransactionalError, match="cannot read what zypper said"):
+        zypper.names(RUNS["install"]["stdout"][:length])
+
+
+@pytest.mark.parametrize("broken", [
+    stream().replace(SUMMARY, "Key: <a@b> & more" + SUMMARY),
+    stream(message("a & b")),
+    stream("</stream>").replace("</stream></stream>", "</strea></stream>"),
+    "<?xml version='1.0'?><stream>" + SUMMARY,
+    "<?xml version='1.0'?><other/>",
+    "<?xml version='1.0'?><!DOCTYPE a [<!ENTITY b 'c'>]><stream>&b;</stream>",
+    "<?xml version='1.0'?><!DOCTYPE stream SYSTEM 'file:///etc/passwd'><stream/>",
+    stream("<a>" * 100 + "</a>" * 100),
+    stream("<install-summary download-size='many'/>"),
+    stream("<install-summary download-size='1' packages-to-change='2'/>"),
+    "", "all is well", "<?xml", "\0",
+])
+def test_what_is_no_answer(broken):
+    assert zypper.parse(broken).flaw
+
+
+def test_a_word_without_an_end_is_not_kept():
+    reader = zypper.Reader()
+    reader.feed(b"<?xml version='1.0'?><stream><progress name='")
+    for _chunk in range(100):
+        reader.feed(b"x" * (64 << 10))
+    assert "a word of more than 1 MiB" in reader.answer().flaw
+
+
+def test_what_comes_after_the_stream_is_of_no_interest():
+    assert zypper.parse(stream() + "bye & thanks <").flaw == ""
+
+
+def test_nothing_was_decided():
+    assert not zypper.parse("<?xml version='1.0'?><stream>" + message("Loading") + "</stream>").is_decided
+    assert zypper.parse("<?xml version='1.0'?><stream>" + message("Nothing to do.") + "</stream>").is_decided
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_the_pieces_in_which_it_comes_make_no_difference(size):
+    for run in ("install-dependency", "install-conflict", "install-file-conflict", "install-licence"):
+        whole = RUNS[run]["stdout"].encode()
+        reader = zypper.Reader()
+        for start in range(0, len(whole), size):
+            reader.feed(whole[start:start + size])
+        assert reader.answer() == zypper.parse(whole)
+
+
+def test_what_is_no_text_is_replaced():
+    answer = zypper.parse(stream(message("a*b")).encode().replace(b"*", b"\xfe\x01\xff\x1b"))
+    assert (answer.flaw, answer.messages) == ("", [("output", "a\ufffd\ufffd\ufffd\ufffdb")])
+
+
+@pytest.mark.parametrize("line, found", [
+    ("warning: %post(a-1-1.noarch) scriptlet failed, exit status 1", ("%post(a-1-1.noarch): exit status 1",)),
+    ("oopswarning: %post(a-1-1.noarch) scriptlet failed, signal 9", ("%post(a-1-1.noarch): signal 9",)),
+    ("x" * 100000 + "error: %preun(a-1-1.noarch) scriptlet failed, exit status 2\n\n",
+     ("%preun(a-1-1.noarch): exit status 2",)),
+    ("one\nwarning: %filetriggerin(a-1-1.noarch) scriptlet failed, exit status 1\nmore",
+     ("%filetriggerin(a-1-1.noarch): exit status 1",)),
+    ('oopserror: lua script failed: [string "%post(a-1-1.noarch)"]:1: boom', ("%post(a-1-1.noarch): 1: boom",)),
+    ('error: lua script failed: [string "%post(a-1-1.noarch)"]:1: ' + "x" * 100000,
+     ("%post(a-1-1.noarch): 1: " + "x" * 199,)),
+    ("%post(a-1-1.noarch) scriptlet failed, exit status 1, they say", ()),
+    ("scriptlet failed, exit status 1", ()),
+])
+@pytest.mark.parametrize("size", [50, 1 << 20])
+def test_scriptlets_that_failed(line, found, size):
+    text = stream(message(line.replace('"', "&quot;"))).encode()
+    reader = zypper.Reader()
+    for start in range(0, len(text), size):
+        reader.feed(text[start:start + size])
+    assert reader.answer().failed_scriptlets == found
+
+
+@pytest.mark.parametrize("text", [message("x" * 70) * 100000, message("x" * (10 << 20)), message("y\n" * (1 << 20)),
+                                  message("x" * 30000) * 500])
+def test_much_output_is_kept_in_part(text):
+    last = message("the end", "error")
+    answer = zypper.parse(stream(text, last), bounded=True)
+    assert answer.flaw == ""
+    assert sum(len(said) for _kind, said in answer.messages) < 1 << 20
+    assert len(answer.messages) < 1200
+    assert answer.messages[-1] == ("error", "the end")
+    assert any("left out" in said or "more messages" in said for _kind, said in answer.messages)
+
+
+def test_errors_are_kept_whatever_scriptlets_print():
+    noise = message("x" * 1000) * 2000
+    answer = zypper.parse(stream(noise, message("it broke", "error"), noise), bounded=True)
+    assert answer.text("error") == ["it broke"]
+
+
+def test_random_bytes_never_raise():
+    source = random.Random(7)
+    whole = RUNS["install-file-conflict"]["stdout"].encode()
+    for _try in range(300):
+        broken = bytearray(whole)
+        for _change in range(source.randrange(1, 8)):
+            broken[source.randrange(len(broken))] = source.randrange(256)
+        answer = zypper.parse(bytes(broken[:source.randrange(len(broken))]))
+        zypper.explain(source.randrange(-20, 256), answer, "")
+        assert answer.problems is not None
+        with contextlib.suppress(TransactionalError):
+            zypper.names(bytes(broken))
+
+
+def test_two_answers_together():
+    one, other = zypper.parse(RUNS["install"]["stdout"]), zypper.parse(stream(message(
+        "warning: %post(a-1-1.noarch) scriptlet failed, exit status 1")))
+    both = zypper.merge(one, other)
+    assert (both.flaw, both.failed_scriptlets) == ("", other.failed_scriptlets)
+    assert zypper.merge(zypper.parse(""), other).flaw
+
+
+@pytest.mark.parametrize("pid, uid, library, holds", [
+    ("self", 0, True, True), ("self", 0, False, False), ("self", 65534, True, False), ("99999999", 0, True, False)])
+def test_who_holds_zypps_lock(tmp_path, monkeypatch, pid, uid, library, holds):
+    """A number in an old file may be that of anybody by now."""
+    pid = str(os.getpid()) if pid == "self" else pid
+    (tmp_path / "lock").write_text(pid + "\n")
+    (tmp_path / "status").write_text(f"Name:\tx\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n")
+    (tmp_path / "maps").write_text("00-ff r--p 0 00:00 1 /usr/lib64/libzypp.so.1735\n" if library else "\n")
+    monkeypatch.setattr(zypper, "LOCK", str(tmp_path / "lock"))
+    real = open
+
+    def redirected(path, *arguments, **options):
+        name = os.path.basename(str(path))
+        if str(path).startswith(f"/proc/{os.getpid()}/") and name in ("status", "maps"):
+            path = tmp_path / name
+        return real(path, *arguments, **options)
+    monkeypatch.setattr("builtins.open", redirected)
+    assert zypper.lock_holder() == (int(pid) if holds else None)
