@@ -178,6 +178,10 @@ class ActionModule(CoreReboot):
             answer = _decision.ask(self, task_vars, state="confirmed", id=identity)
             if "trial" in answer and not answer.get("failed"):
                 result["trial"].update(answer["trial"])
+                if answer["trial"].get("reason"):  # it is about another default
+                    result.update(pending=answer["pending"], warnings=[
+                        *result.get("warnings", []),
+                        f"the trial of snapshot {result['snapshot']} is confirmed ({answer['trial']['reason']})"])
                 return
             result.update(failed=True, msg=f"the trial could not be confirmed: {answer.get('msg')}")
         answer = _decision.ask(self, task_vars, state="reverted", id=identity)

@@ -77,16 +77,19 @@ def _journal() -> str:
         return ""
     return command.run(["journalctl", "--quiet", "--no-pager", "--output=json", "--output-fields=MESSAGE",
                         f"--grep=^({COMMAND_LINE}|snapshot [0-9]+ on trial: )",
-                        "_TRANSPORT=kernel", "+", f"SYSLOG_IDENTIFIER={TRIAL}"]).stdout
+                        # root's only: everybody may log under any identifier
+                        "_TRANSPORT=kernel", "+", f"SYSLOG_IDENTIFIER={TRIAL}", "_UID=0"]).stdout
 
 
 def parse_journal(text: str) -> t.Iterator[tuple[int, datetime.datetime, bool]]:
     """The snapshots that kernels were started for (True) or that failed a trial (False), and when."""
-    for line in text.splitlines():
-        entry = json.loads(line)
-        message = str(entry["MESSAGE"])
+    for line in text.split("\n"):
+        try:
+            entry = json.loads(line)
+            message, seconds = str(entry["MESSAGE"]), int(entry["__REALTIME_TIMESTAMP"]) / 1e6
+        except (ValueError, KeyError, TypeError):  # of a journal that is cut or damaged
+            continue
         failed = GIVEN_UP.match(message)
         number = int(failed.group(1)) if failed else boot_entries.loaded_snapshot(message)
         if number is not None:
-            seconds = int(entry["__REALTIME_TIMESTAMP"]) / 1e6
             yield number, datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc), failed is None
