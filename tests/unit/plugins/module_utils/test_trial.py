@@ -16,7 +16,12 @@ import pytest
 from ansible_collections.microos.transactional.plugins.module_utils import _boot_choice, _trial, _trial_files
 from ansible_collections.microos.transactional.plugins.module_utils._boot_choice import Facts
 from ansible_collections.microos.transactional.plugins.module_utils._errors import Interrupted, TransactionalError
-from ansible_collections.microos.transactional.plugins.module_utils._tools import boot_entries, boot_loader, command
+from ansible_collections.microos.transactional.plugins.module_utils._tools import (
+    boot_entries,
+    boot_loader,
+    boot_records,
+    command,
+)
 
 ENTRY = """\
 title openSUSE MicroOS 20261101
@@ -237,6 +242,33 @@ def test_who_decided(facts, who, why):
     found, reason = _boot_choice.judge(3, facts)
     assert found == who
     assert why in reason
+
+
+# --- what the journal tells afterwards --------------------------------------------------------------------------
+
+
+def test_only_root_gives_a_snapshot_up(monkeypatch):
+    """Everybody may log under the identifier of the script."""
+    calls = []
+    monkeypatch.setattr(boot_records.command, "which", lambda name: name)
+    monkeypatch.setattr(boot_records.command, "run",
+                        lambda argv, **_kwargs: calls.append(argv) or command.Result(argv, 0, "", ""))
+    assert list(boot_records.parse_journal(boot_records._journal())) == []
+    kernel, script = " ".join(calls[0]).split(" + ")
+    assert kernel.endswith(" _TRANSPORT=kernel")
+    assert script == "SYSLOG_IDENTIFIER=microos-trial _UID=0"
+
+
+@pytest.mark.parametrize("line", ["{", "[]", "null", '{"MESSAGE": "x"}', '{"__REALTIME_TIMESTAMP": "1"}', "\x85", "1",
+                                  '{"MESSAGE": null, "__REALTIME_TIMESTAMP": "1"}',
+                                  '{"MESSAGE": "snapshot 2 on trial: reverted", "__REALTIME_TIMESTAMP": "x"}',
+                                  '{"MESSAGE": "snapshot 2 on trial: reverted", "__REALTIME_TIMESTAMP": "9e99"}',
+                                  '{"MESSAGE": "snapshot 2 on trial: reverted", "__REALTIME_TIMESTAMP": ' + 40 * "9"
+                                  + "}"])
+def test_a_damaged_line_of_the_journal(line):
+    good = '{"MESSAGE": "snapshot 3 on trial: reverted, why", "__REALTIME_TIMESTAMP": "1000000"}'
+    found = list(boot_records.parse_journal(f"{line}\n{good}\n{line}"))
+    assert [(number, is_boot) for number, _moment, is_boot in found] == [(3, False)]
 
 
 # --- errors and signals ------------------------------------------------------------------------------------------
