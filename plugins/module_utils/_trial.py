@@ -267,11 +267,10 @@ def confirm(identity: str | None, check_mode: bool) -> bool:
         return False
     if trial["state"] != _trial_files.RUNNING:
         raise TransactionalError(f"nothing can be confirmed: {describe(trial)}", trial=trial)
-    if check_mode:
-        return True
-    result = command.run(["sh", _trial_files.SCRIPT, "confirm", trial["id"]], timeout=command.CHANGE_SECONDS)
+    result = command.run(["sh", _trial_files.SCRIPT, "confirm", trial["id"]] + (["check"] if check_mode else []),
+                         timeout=command.CHANGE_SECONDS)
     now = tell()
-    if now["state"] != _trial_files.CONFIRMED:
+    if result.rc != 0 if check_mode else now["state"] != _trial_files.CONFIRMED:
         raise TransactionalError(f"snapshot {trial['snapshot']} was not confirmed: {refusal(result)}; {describe(now)}",
                                  trial=now, rc=result.rc)
     return True

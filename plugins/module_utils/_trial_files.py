@@ -74,7 +74,8 @@ class Plan(t.NamedTuple):
 SCRIPT_BODY = r'''
 set -u
 umask 077
-export LC_ALL=C
+# a reboot is a full one
+export LC_ALL=C SYSTEMCTL_SKIP_AUTO_KEXEC=1 SYSTEMCTL_SKIP_AUTO_SOFT_REBOOT=1
 top=${flag%.running}.top lock=${flag%.running}.lock
 booted=$(timeout --kill-after=5 "$tool_seconds" systemctl show --property=SoftRebootsCount 2>/dev/null
 )$(cat /proc/sys/kernel/random/boot_id)
@@ -417,6 +418,10 @@ confirm() {
         echo "the default is snapshot $kept" >&2
         refuse "$other_default"
     fi
+    if [ -n "${2-}" ]; then # nobody wants more than to know
+        leave_top
+        return
+    fi
     if ! choose "$kept"; then
         leave_top
         refuse "$no_default"
@@ -527,7 +532,7 @@ arm)
     ;;
 settle) if [ -n "$ours" ]; then settle; else tidy_later; fi ;;
 tidy) tidy ;;
-confirm) confirm "${2-$id}" ;;
+confirm) confirm "${2-$id}" "${3-}" ;;
 revert)
     case $state in
     confirmed | reverted | fell-back) exit ;;

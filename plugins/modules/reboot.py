@@ -234,6 +234,7 @@ trial:
       description: What came of it, see RV(microos.transactional.trial#module:trial.state).
       type: str
     reason:
+      description: Why, and what became of another default that was made during the trial.
       type: str
     boot_loader:
       description:

@@ -468,6 +468,8 @@ def test_what_was_not_made_from_it_is_not_taken_back_either(machine, default, pa
     host = machine()
     host.parents(parents)
     host.state("running", NEW, default, 1)
+    done = host.call("confirm", "u-1", "check")
+    assert done.returncode == _trial_files.OTHER_DEFAULT
     done = host.call("confirm")
     assert done.returncode == _trial_files.OTHER_DEFAULT
     assert f"the default is snapshot {default}\n" in done.stderr
@@ -475,6 +477,9 @@ def test_what_was_not_made_from_it_is_not_taken_back_either(machine, default, pa
     assert (host.get("default"), host.record()["state"]) == (str(default), "running")
     assert host.started() == OLD
     host.set("default", NEW)
+    before = host.record_path.read_text()
+    assert host.call("confirm", "u-1", "check").returncode == 0
+    assert (host.record_path.read_text(), host.started()) == (before, OLD)
     assert host.call("confirm").returncode == 0
 
 
