@@ -178,6 +178,7 @@ class ActionModule(CoreReboot):
             answer = _decision.ask(self, task_vars, state="confirmed", id=identity)
             if "trial" in answer and not answer.get("failed"):
                 result["trial"].update(answer["trial"])
+                self._tell_of_other_default(result, answer)
                 return
             result.update(failed=True, msg=f"the trial could not be confirmed: {answer.get('msg')}")
         answer = _decision.ask(self, task_vars, state="reverted", id=identity)
@@ -191,10 +192,18 @@ class ActionModule(CoreReboot):
         if was_well and state == "confirmed":  # only the word of it was lost
             result["failed"] = False
             del result["msg"]
+            self._tell_of_other_default(result, answer)
             return
         if result.get("decided_by") != "trial":
             result["msg"] += (f". The trial of snapshot {result['snapshot']} is {state} "
                               f"({result['trial'].get('reason')}); the host runs snapshot {answer['booted']} now")
+
+    def _tell_of_other_default(self, result, answer):
+        """Somebody made another snapshot from the one on trial: that is what the next boot takes."""
+        reason = answer["trial"].get("reason")
+        if reason:
+            said = f"the trial of snapshot {result['snapshot']} is confirmed ({reason})"
+            result.update(pending=answer["pending"], warnings=[*result.get("warnings", []), said])
 
     # The hosts run systemd: what core finds out by running two more modules is known.
 

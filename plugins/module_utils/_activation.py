@@ -264,7 +264,8 @@ def _activate(engine: Engine, method: str, force: bool, expected: int | None, tr
         transactional_update.apply()
         current = Host().current
         if current != default:
-            raise TransactionalError(f"transactional-update applied snapshot {default}, but /usr is of {current}")
+            raise TransactionalError(f"'transactional-update apply' succeeded, but /usr is that of snapshot {current} "
+                                     f"and not that of the default, {default}; use method: reboot")
         result.update(pending=False, elapsed=int(time.monotonic() - start))
     elif way == REBOOTMGR:
         result["changed"] = not rebootmgr.is_requested(rebootmgr.status())
@@ -290,12 +291,15 @@ def _activate(engine: Engine, method: str, force: bool, expected: int | None, tr
 
 def _prepare_way(host: Host, way: str, default: int, kernel_arguments: str = "") -> None:
     """What the command for the reboot needs."""
-    if way == SOFT_REBOOT and default != host.booted:
-        _nextroot.prepare(default)
-    else:
-        # systemd would take what is there for the wish to go into it, even at a full reboot
-        _nextroot.clear()
-    if way == SOFT_REBOOT and reboot_needed() == "soft-reboot":
-        os.unlink(REBOOT_NEEDED)  # /run survives, the need does not
-    if way == KEXEC:
-        _kexec.load(default, kernel_arguments)
+    with _nextroot.undone_if_it_fails():
+        if way == SOFT_REBOOT and default != host.booted:
+            _nextroot.prepare(default)
+        else:
+            # systemd would take what is there for the wish to go into it, even at a full reboot
+            _nextroot.clear()
+        if way != KEXEC:
+            _kexec.unload()
+        if way == SOFT_REBOOT and reboot_needed() == "soft-reboot":
+            os.unlink(REBOOT_NEEDED)  # /run survives, the need does not
+        if way == KEXEC:
+            _kexec.load(default, kernel_arguments)

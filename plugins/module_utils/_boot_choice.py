@@ -15,7 +15,7 @@ import typing as t
 
 from ansible_collections.microos.transactional.plugins.module_utils import _rollback, _trial
 from ansible_collections.microos.transactional.plugins.module_utils._engine.base import Engine
-from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
+from ansible_collections.microos.transactional.plugins.module_utils._errors import Interrupted, TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._tools import boot_entries, boot_loader, command
 from ansible_collections.microos.transactional.plugins.module_utils._trial_files import FELL_BACK, REVERTED
 
@@ -71,6 +71,8 @@ def came_up(engine: Engine, expected: int) -> dict:
         if result["decided_by"] == BOOT_COUNTING and host.default() == expected:
             try:
                 _rollback.rollback(engine, "drop_pending", True, check_mode=False, diff=False)
+            except Interrupted:
+                raise
             except TransactionalError as error:
                 result["decision"] += f"; that snapshot stays the default, as {error}"
     return dict(result, pending=host.default() != host.current, trial=_trial.tell())

@@ -29,6 +29,10 @@ class TransactionalError(Exception):
         return self.message
 
 
+class Interrupted(TransactionalError):
+    """A signal asked this process to end: whoever swallows other errors lets this one through."""
+
+
 class Busy(TransactionalError):
     """Somebody else is at work on this host: waiting may help."""
 

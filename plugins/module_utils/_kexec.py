@@ -14,6 +14,8 @@ import typing as t
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._tools import boot_entries, command
 
+LOADED = "/sys/kernel/kexec_loaded"
+
 
 class Kernel(t.NamedTuple):
     linux: str
@@ -24,12 +26,12 @@ class Kernel(t.NamedTuple):
 def parse(path: str, text: str) -> Kernel:
     """What a boot entry starts; its paths are those of the file system that the entry is on."""
     top = path.split("/loader/entries/")[0]
-    lines = [line.split(None, 1) for line in text.splitlines() if len(line.split(None, 1)) == 2]
-    linux = next((top + value.strip() for key, value in lines if key == "linux"), "")
+    lines = [(key, value) for key, value in boot_entries.assignments(text) if value]
+    linux = next((top + value for key, value in lines if key == "linux"), "")
     if not linux:
         raise TransactionalError(f"the boot entry {path} names no kernel; use method: reboot")
-    return Kernel(linux, [top + value.strip() for key, value in lines if key == "initrd"],
-                  " ".join(value.strip() for key, value in lines if key == "options"))
+    return Kernel(linux, [top + value for key, value in lines if key == "initrd"],
+                  " ".join(value for key, value in lines if key == "options"))
 
 
 def obstacle(number: int) -> str | None:
@@ -48,4 +50,15 @@ def load(number: int, more_options: str) -> None:
         raise TransactionalError(f"the boot entry of snapshot {number} has several initrds, which kexec cannot take; "
                                  "use method: reboot")
     command.check(["kexec", "--load", kernel.linux] + [f"--initrd={path}" for path in kernel.initrds]
-                  + [f"--command-line={kernel.options} {more_options}".rstrip()])
+                  + [f"--command-line={kernel.options} {more_options}".rstrip()], timeout=command.CHANGE_SECONDS)
+
+
+def unload() -> None:
+    """Forget a kernel that an earlier try loaded: any reboot would go into it instead of through the firmware."""
+    try:
+        with open(LOADED, encoding="ascii") as stream:
+            loaded = stream.read().strip() == "1"
+    except OSError:  # a kernel without kexec
+        return
+    if loaded and command.which("kexec"):
+        command.check(["kexec", "--unload"])

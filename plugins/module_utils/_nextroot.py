@@ -11,11 +11,12 @@ Note that this module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import typing as t
 
-from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
+from ansible_collections.microos.transactional.plugins.module_utils._errors import Interrupted, TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._tools import btrfs, command, mounts, systemd
 
 NEXTROOT = "/run/nextroot"
@@ -65,9 +66,11 @@ def _mounted() -> list[mounts.Mount]:
 
 
 def clear() -> None:
-    """Take away what an earlier try left: it may show another snapshot."""
-    if mounts.mount_at(_mounted(), NEXTROOT):
-        command.check(["umount", "--recursive", NEXTROOT])
+    """Take away what an earlier try left, perhaps more than once: systemd would go into it at any reboot."""
+    argv = ["umount", "--recursive", NEXTROOT]
+    while mounts.mount_at(_mounted(), NEXTROOT):
+        if command.run(argv).rc != 0:  # somebody looks into it; out of sight is enough
+            command.check(argv + ["--lazy"])
 
 
 def _prepare_ourselves() -> None:
@@ -79,7 +82,7 @@ def _prepare_ourselves() -> None:
     with open(f"{NEXTROOT}/etc/fstab", encoding="utf-8", errors="surrogateescape") as stream:
         commands = plan(stream.read(), NEXTROOT)
     for argv in commands:
-        command.check(argv)
+        command.check(argv, timeout=command.CHANGE_SECONDS)
     _merge_etc()
 
 
@@ -91,21 +94,39 @@ def _merge_etc() -> None:
     if not os.path.exists(SYNC_ETC):
         raise TransactionalError(f"the /etc of the new snapshot waits for a merge, but {SYNC_ETC}, a part of "
                                  "transactional-update, is missing; use method: reboot")
-    command.check([SYNC_ETC, "/etc", f"{NEXTROOT}/etc", syncpoint])
+    command.check([SYNC_ETC, "/etc", f"{NEXTROOT}/etc", syncpoint], timeout=command.CHANGE_SECONDS)
 
 
 def prepare(number: int) -> None:
     """Mount the default snapshot, which must be ``number``, so that the next soft reboot goes into it."""
     clear()
-    try:
+    with undone_if_it_fails():
         if systemd.has_unit(SERVICE):
-            command.check(["systemctl", "restart", SERVICE])
+            command.check(["systemctl", "restart", SERVICE], timeout=command.CHANGE_SECONDS)
         else:
             _prepare_ourselves()
         found = mounts.snapshot_number(mounts.mount_at(_mounted(), NEXTROOT))
         if found != number:
-            raise TransactionalError(f"{NEXTROOT} should show snapshot {number} to systemd, but shows "
-                                     f"{'nothing' if found is None else f'snapshot {found}'}")
-    except TransactionalError:
-        clear()
+            raise TransactionalError(
+                f"a soft reboot would go into {'nothing' if found is None else f'snapshot {found}'} instead of the "
+                f"default snapshot, {number}, which should be mounted at {NEXTROOT}; use method: reboot")
+
+
+@contextlib.contextmanager
+def undone_if_it_fails() -> t.Iterator[None]:
+    """Whatever ends the block, a signal too: nothing is left there that would turn a later reboot into a soft one."""
+    try:
+        yield
+    except BaseException as exc:
+        error = exc if isinstance(exc, TransactionalError) else TransactionalError(
+            f"the soft reboot could not be prepared: {exc}; use method: reboot")
+        try:
+            clear()
+        except Interrupted:
+            raise
+        except TransactionalError as second:
+            error.add(f"What was mounted at {NEXTROOT} for it could not be taken away, and any reboot would go into "
+                      f"it; try: umount --recursive --lazy {NEXTROOT} ({second})")
+        if isinstance(exc, OSError):
+            raise error from exc
         raise

@@ -15,12 +15,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import signal
 import typing as t
 import uuid
 
-from ansible_collections.microos.transactional.plugins.module_utils import _trial_files
+from ansible_collections.microos.transactional.plugins.module_utils import _files, _trial_files
 from ansible_collections.microos.transactional.plugins.module_utils._engine.base import is_open
-from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
+from ansible_collections.microos.transactional.plugins.module_utils._errors import Interrupted, TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
 from ansible_collections.microos.transactional.plugins.module_utils._tools import (
     boot_entries,
@@ -32,7 +33,6 @@ from ansible_collections.microos.transactional.plugins.module_utils._tools impor
     snapper,
 )
 
-TRIAL_ENTRY = "microos-trial.conf"
 # A kernel that panics, an initrd that does not find its root, and an init that dies would wait for a human
 REBOOT_ON_FAILURE = "panic=10 rd.shell=0 rd.emergency=reboot systemd.crash_reboot=1"
 # How many snapshots the host may go back to, in case that the first is deleted during the trial
@@ -41,14 +41,22 @@ ALTERNATIVES = 3
 
 def tell() -> dict:
     """The last trial of this host, or the one under way; ``state`` is "none" if there never was one."""
-    try:
-        with open(_trial_files.RECORD, encoding="utf-8") as stream:
-            record = _trial_files.parse_record(stream.read())
-    except FileNotFoundError:
-        return {"state": "none"}
+    text = _read(_trial_files.SPARE)
+    record = _trial_files.parse_record((_read(_trial_files.RECORD) if text is None else text) or "")
     numbers = ("snapshot", "previous", "seconds", "boots")
     record.setdefault("state", "none")
-    return {name: int(value) if name in numbers and value.isdigit() else value for name, value in record.items()}
+    return {name: int(value) if name in numbers and value.isascii() and value.isdigit() else value
+            for name, value in record.items()}
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8", errors="replace", newline="") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise TransactionalError(f"cannot read the record of the trial, {path}: {exc.strerror}") from exc
 
 
 def under_way() -> dict | None:
@@ -104,23 +112,53 @@ def make_plan(host: Host, seconds: int) -> tuple[_trial_files.Plan, str]:
     new = host.default()
     chooses = boot_loader.knows_one_shot()
     known = boot_entries.by_snapshot() if chooses else {}
+
+    def told(number: int) -> bool:
+        return number in known and bool(boot_entries.ID.match(boot_entries.entry_id(known[number][0])))
     for number in (new, host.current) if chooses else ():
         if number not in known:
-            raise TransactionalError(f"there is no trial without a boot entry for snapshot {number}; there are "
-                                     f"entries for {', '.join(map(str, sorted(known))) or 'none'}")
+            raise TransactionalError(
+                f"there is no trial without a boot entry for snapshot {number}; there are entries for "
+                f"{', '.join(map(str, sorted(known))) or 'none'}. Have one written, with 'sdbootutil add-all-kernels "
+                f"{number}' where the host has that, or use 'trial: 0'")
+        if not told(number):
+            raise TransactionalError(
+                f"the boot entry of snapshot {number} has a name that bootctl cannot tell the boot loader, "
+                f"{known[number][0]!r}: rename it (letters, digits and '+-_.@' are allowed), or use 'trial: 0'")
     back = way_back(snapper.snapshots(), host.current, new,
-                    lambda number: _is_writable(number) and (number in known or not chooses))
+                    lambda number: _is_writable(number) and (told(number) or not chooses))
     entries = {number: boot_entries.entry_id(known[number][0]) for number in [new] + back if chooses}
     path, own = known.get(new, ("", ""))
     text = "" if not chooses or is_unlocked_by_measurement() else _trial_files.trial_entry(own, REBOOT_ON_FAILURE)
-    trial_entry = os.path.join(os.path.dirname(path), TRIAL_ENTRY) if text else ""
+    trial_entry = os.path.join(os.path.dirname(path), boot_entries.TRIAL) if text else ""
     return _trial_files.Plan(str(uuid.uuid4()), seconds, new, back, entries, trial_entry), text
 
 
-def _write(path: str, text: str) -> None:
+def _private(path: str) -> None:
+    """Make a directory, or make it one, that only root gets into."""
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    with open(path, "w", encoding="utf-8") as stream:
-        stream.write(text)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as exc:
+        raise TransactionalError(f"{path} has to be a directory of root's own, and is none or a symbolic link "
+                                 f"({exc.strerror}); remove it") from exc
+    try:
+        os.fchown(descriptor, 0, 0)
+        os.fchmod(descriptor, 0o700)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _usual_umask() -> t.Iterator[None]:
+    """Directories that all may read are what they usually are, whatever the caller's umask."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _roots(plan: _trial_files.Plan) -> list[str]:
@@ -130,30 +168,52 @@ def _roots(plan: _trial_files.Plan) -> list[str]:
 
 def _install(plan: _trial_files.Plan) -> None:
     for root in _roots(plan):
+        _private(root + os.path.dirname(_trial_files.SCRIPT))
         for path, text in _trial_files.texts(plan).items():
-            _write(root + path, text)
-        for path, target in _trial_files.links().items():
-            os.makedirs(os.path.dirname(root + path), exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(root + path)
-            os.symlink(target, root + path)
+            _files.write(root + path, text, 0o700 if path == _trial_files.SCRIPT else 0o644)
 
 
-def forget(plan: _trial_files.Plan) -> None:
-    """Take back a preparation that nothing came of: the snapshot waits for its first boot, as before."""
-    command.run(["systemctl", "stop", _trial_files.WAIT])
-    paths = list(_trial_files.links()) + list(_trial_files.texts(plan))
-    found = [root + path for root in _roots(plan) for path in paths]
+def _record(record: t.Mapping) -> None:
+    for path in (_trial_files.SPARE, _trial_files.RECORD):
+        _private(os.path.dirname(path))
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_trial_files.SPARE)
+    _files.write(_trial_files.RECORD, "".join(f"{name}={value}\n" for name, value in record.items()), 0o600)
+
+
+def forget(plan: _trial_files.Plan) -> str:
+    """Take back a preparation that nothing came of: the snapshot waits for its first boot, as before.
+
+    Returns a sentence on what could not be taken back, if anything.
+    """
+    signals = {signal.SIGTERM, signal.SIGHUP, signal.SIGINT}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        return _forget(plan)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _forget(plan: _trial_files.Plan) -> str:
+    found = [root + path for root in _roots(plan) for path in _trial_files.texts(plan)]
+    with contextlib.suppress(TransactionalError):
+        command.run(["systemctl", "stop", _trial_files.WAIT], timeout=command.CHANGE_SECONDS)
     for path in found + [plan.trial_entry, _trial_files.RECORD, _trial_files.FLAG]:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+        for name in (path, os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")):
+            with contextlib.suppress(OSError):
+                os.unlink(name)
     for path in found:
         with contextlib.suppress(OSError):
             os.rmdir(os.path.dirname(path))
+    failed = []
     if plan.entries:
         for work in (lambda: boot_loader.set_one_shot(""), lambda: boot_loader.set_default(plan.entries[plan.new])):
-            with contextlib.suppress(TransactionalError):
+            try:
                 work()
+            except TransactionalError as exc:
+                failed.append(str(exc))
+    return (f". The boot loader may start another snapshot than {plan.new} at the next boot: {'; '.join(failed)}"
+            if failed else "")
 
 
 @contextlib.contextmanager
@@ -171,21 +231,26 @@ def prepared(host: Host, seconds: int, delay: int, once: bool) -> t.Iterator[dic
     record = {"id": plan.id, "state": _trial_files.ARMED, "boots": 0, "reason": "", "snapshot": plan.new,
               "previous": host.current, "seconds": seconds}
     try:
-        _install(plan)
-        _write(_trial_files.RECORD, "".join(f"{name}={value}\n" for name, value in record.items()))
+        with _usual_umask():
+            _record(record)
+            _install(plan)
+            if once and entry:
+                boot_entries.write(plan.trial_entry, entry)
         command.check(["sh", _trial_files.SCRIPT, "arm", str(seconds + delay)])
-        if once and entry:
-            _write(plan.trial_entry, entry)
         disks.flush()
         if plan.entries:
             boot_loader.set_default(plan.entries[host.current])
         if plan.entries and once:
-            boot_loader.set_one_shot(TRIAL_ENTRY if entry else plan.entries[plan.new])
+            boot_loader.set_one_shot(boot_entries.TRIAL if entry else plan.entries[plan.new])
         yield dict(record, boot_loader="one-shot" if plan.entries and once else "default" if plan.entries else "none")
-    except (OSError, TransactionalError) as exc:
-        forget(plan)
+    except BaseException as exc:
+        left = forget(plan)
+        if isinstance(exc, Interrupted):
+            exc.add(f"The trial of snapshot {plan.new} is not prepared any more, and nothing was rebooted{left}")
+        if isinstance(exc, Interrupted) or not isinstance(exc, (OSError, TransactionalError)):
+            raise
         raise TransactionalError(f"the trial of snapshot {plan.new} could not be prepared, and nothing was rebooted: "
-                                 f"{exc}") from exc
+                                 f"{exc}{left}") from exc
 
 
 def _meant(identity: str | None) -> dict:
@@ -202,14 +267,25 @@ def confirm(identity: str | None, check_mode: bool) -> bool:
         return False
     if trial["state"] != _trial_files.RUNNING:
         raise TransactionalError(f"nothing can be confirmed: {describe(trial)}", trial=trial)
-    if check_mode:
-        return True
-    result = command.run(["sh", _trial_files.SCRIPT, "confirm", trial["id"]])
+    result = command.run(["sh", _trial_files.SCRIPT, "confirm", trial["id"]] + (["check"] if check_mode else []),
+                         timeout=command.CHANGE_SECONDS)
     now = tell()
-    if now["state"] != _trial_files.CONFIRMED:
-        raise TransactionalError(f"snapshot {trial['snapshot']} was not confirmed: {describe(now)}; exit code "
-                                 f"{result.rc}, {result.stderr.strip() or 'no message'}", trial=now)
+    if result.rc != 0 if check_mode else now["state"] != _trial_files.CONFIRMED:
+        raise TransactionalError(f"snapshot {trial['snapshot']} was not confirmed: {refusal(result)}; {describe(now)}",
+                                 trial=now, rc=result.rc)
     return True
+
+
+def refusal(result: command.Result) -> str:
+    """Why the script did not do it, and the last that it said of it."""
+    why = _trial_files.REFUSALS.get(result.rc, f"{_trial_files.SCRIPT} ended with exit code {result.rc}")
+    said = [line.strip() for line in result.stderr.splitlines() if line.strip() and line.strip() != why]
+    return why + (f" ({' / '.join(said[-3:])})" if said else "")
+
+
+def warnings(trial: t.Mapping) -> list[str]:
+    """What somebody who confirmed it has to know."""
+    return [describe(trial)] if trial["state"] == _trial_files.CONFIRMED and trial.get("reason") else []
 
 
 def revert(identity: str | None, check_mode: bool) -> bool:

@@ -58,6 +58,8 @@ options:
       - If nobody reboots the host within that time and O(pre_reboot_delay), as the controller is gone, the trial is
         over as if it had failed.
       - Without anything pending there is nothing to go back to, and no trial.
+      - Meanwhile the timers of transactional-update and snapper wait. If somebody makes another snapshot the default by
+        hand, the confirmation keeps that, with a warning, if it was made from the one on trial, and fails otherwise.
       - There is none either for a snapshot whose C(/etc) is not its own, as with transactional-update before 5.0, which
         mounts an overlay there. The task fails then, and does nothing.
       - On a host whose disk is unlocked by a TPM, kernel arguments are left as they are, and a kernel that panics
@@ -232,7 +234,7 @@ trial:
       description: What came of it, see RV(microos.transactional.trial#module:trial.state).
       type: str
     reason:
-      description: Why.
+      description: Why, and what became of another default that was made during the trial.
       type: str
     boot_loader:
       description:

@@ -19,6 +19,9 @@ options:
   state:
     description:
       - V(confirmed) keeps the snapshot. Fails if it is not on trial any more, and does nothing if it was confirmed.
+      - If another snapshot became the default during the trial, as by C(transactional-update) on the host, it stays the
+        default if it was made from the one on trial, and RV(trial.reason) and a warning tell that. If it was not,
+        V(confirmed) fails.
       - V(reverted) makes the host go back at once, by a reboot, and waits until it is there. Nothing is done if no
         trial is under way.
       - Without this option, the module only tells.
@@ -99,7 +102,7 @@ trial:
       description: Number of the snapshot that the host goes back to.
       type: int
     reason:
-      description: Why the host went back.
+      description: Why the host went back, and what became of another default that was made during the trial.
       type: str
     seconds:
       description: The time for a confirmation, in seconds from the start of the snapshot on.
@@ -128,8 +131,9 @@ def main():
             changed = _trial.confirm(wanted["id"], module.check_mode)
         elif wanted["state"] == "reverted":
             changed = _trial.revert(wanted["id"], module.check_mode)
-        return {"changed": changed, "trial": _trial.tell(), "booted": host.booted,
-                "pending": host.default() != host.current}
+        trial = _trial.tell()
+        return {"changed": changed, "trial": trial, "booted": host.booted, "pending": host.default() != host.current,
+                "warnings": _trial.warnings(trial) if changed and not module.check_mode else []}
     _module.run(module, work)
 
 

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
 
 import pytest
 
@@ -277,3 +278,35 @@ def test_what_an_earlier_try_left_for_a_soft_reboot_is_taken_away(host, files, m
     finally:
         host.run("umount", "/run/nextroot")
         MARKER.touch()  # the fixture removes it
+
+
+@pytest.mark.parametrize("trial", [0, 90])
+@pytest.mark.parametrize("script, said", [
+    ("rm etc/fstab", "the soft reboot could not be prepared: [Errno 2] No such file or directory: "
+                     "'/run/nextroot/etc/fstab'; use method: reboot"),
+    ("echo '/nowhere /srv/nowhere none bind,x-initrd.mount 0 0' >>etc/fstab", "/run/nextroot/srv/nowhere"),
+])
+def test_a_soft_reboot_that_cannot_be_prepared_leaves_nothing(pending, change, script, said, trial):
+    """What it had mounted would turn a later reboot into a soft one."""
+    change(script)
+    result = pending.module("reboot", method="soft_reboot", trial=trial)
+    assert result["failed"]
+    assert said in result["msg"]
+    assert pending.run("findmnt", "/run/nextroot").returncode == 1
+    assert pending.module("trial")["trial"]["state"] == "none"
+    assert not os.path.exists("/etc/microos-transactional/trial.sh")
+
+
+def test_a_soft_reboot_is_prepared(pending):
+    try:
+        result = pending.module("reboot", method="soft_reboot")
+        assert "failed" not in result, result
+        shown = pending.check("findmnt", "--noheadings", "--output", "FSROOT", "/run/nextroot")
+        assert shown == "/@/.snapshots/2/snapshot"
+        # that somebody looks into it does not keep it there
+        with subprocess.Popen(["sleep", "60"], cwd="/run/nextroot/usr") as process:
+            assert pending.module("reboot", method="reboot")["method"] == "reboot"
+            process.kill()
+        assert pending.run("findmnt", "/run/nextroot").returncode == 1
+    finally:
+        pending.run("umount", "--recursive", "/run/nextroot")

@@ -14,6 +14,8 @@ import glob
 import os
 import pathlib
 import shutil
+import subprocess
+import time
 
 import pytest
 
@@ -50,9 +52,11 @@ def test_it_is_prepared_in_both_snapshots(pending, armed):
     assert armed["trial"]["state"] == "armed"
     assert (armed["trial"]["snapshot"], armed["trial"]["previous"], armed["trial"]["boot_loader"]) == (2, 1, "none")
     for root in ("", "/.snapshots/2/snapshot"):
-        wants = f"{root}/etc/systemd/system/sysinit.target.wants"
-        assert sorted(os.listdir(wants))[:2] == ["microos-trial-deadline.timer", "microos-trial.service"]
-        assert os.path.exists(f"{wants}/microos-trial.service")
+        units = pathlib.Path(f"{root}/etc/systemd/system")
+        assert "Wants=microos-trial.service microos-trial-deadline.timer\n" in (
+            units / "sysinit.target.d" / "50-microos-trial.conf").read_text()
+        assert (units / "microos-trial.service").exists()
+        assert (units / "microos-trial-deadline.timer").exists()
         assert os.path.exists(root + SCRIPT)
     assert "state=armed\n" in RECORD.read_text()
     del armed["trial"]["boot_loader"]  # of the preparation alone
@@ -126,7 +130,8 @@ def test_the_host_comes_back_with_the_old_snapshot(pending, armed):
 
 
 def test_an_order_that_is_taken_back(pending, armed):
-    assert pending.run("sh", SCRIPT, "confirm").returncode == 4
+    done = pending.run("sh", SCRIPT, "confirm")
+    assert (done.returncode, "only a running trial can be confirmed" in done.stderr) == (4, True)
     assert pending.run("sh", SCRIPT, "confirm", "another").returncode == 3
     pending.check("sh", SCRIPT, "revert")
     assert pending.module("trial")["trial"]["state"] == "reverted"
@@ -161,6 +166,152 @@ def test_an_etc_that_cannot_be_written(pending):
     assert left() == []
     assert pending.module("trial")["trial"]["state"] == "none"
     assert pending.default() == 2
+
+
+def test_nobody_else_gets_at_it(pending):
+    """Neither at what a trial uses, nor at what is there of times when others could."""
+    for directory in (FLAG.parent, RECORD.parent, pathlib.Path(SCRIPT).parent):
+        directory.mkdir(exist_ok=True)
+        directory.chmod(0o777)
+    lock = FLAG.with_name("trial.lock")
+    lock.touch()
+    lock.chmod(0o666)
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    # somebody has the lock that all could open once
+    with subprocess.Popen([*nobody, "flock", "--no-fork", str(lock), "sleep", "120"]) as holder:
+        pending.wait_for(lambda: pending.run("flock", "--nonblock", str(lock), "true").returncode)
+        begin = time.monotonic()
+        result = pending.module("reboot", trial=90)
+        assert "failed" not in result, result
+        assert time.monotonic() - begin < 60, "it waited"
+        paths = [FLAG, lock, RECORD, pathlib.Path(SCRIPT), pathlib.Path("/.snapshots/2/snapshot" + SCRIPT)]
+        for path in paths:
+            assert path.stat().st_uid == path.parent.stat().st_uid == 0
+            assert (path.stat().st_mode & 0o077, path.parent.stat().st_mode & 0o777) == (0, 0o700), path
+            for command in (["cat", path], ["flock", "--nonblock", path, "true"], ["touch", path], ["rm", "-f", path],
+                            ["ls", path.parent], ["flock", "--nonblock", path.parent, "true"],
+                            ["touch", path.parent / "x"], ["sh", SCRIPT, "confirm"]):
+                assert pending.run(*nobody, *map(str, command)).returncode != 0, command
+        pending.check("sh", SCRIPT, "revert", "armed")
+        assert pending.module("trial")["trial"]["state"] == "reverted"
+        holder.kill()
+
+
+def test_the_callers_umask_does_not_matter(pending):
+    before = os.umask(0)
+    try:
+        pending.module("reboot", trial=90)
+    finally:
+        os.umask(before)
+    for path in left():
+        for each in (pathlib.Path(path), pathlib.Path(path).parent):
+            assert each.stat().st_mode & 0o022 == 0, each
+
+
+def running(pending):
+    """As if the host had started the new snapshot, which a chroot cannot do: the trial is told that it is another."""
+    RECORD.write_text(RECORD.read_text().replace("state=armed", "state=running"))
+    for root in ("", "/.snapshots/2/snapshot"):
+        path = pathlib.Path(root + SCRIPT)
+        path.write_text(path.read_text().replace("\nnew=2\n", "\nnew=1\n").replace("\nback=1\n", "\nback=2\n"))
+    FLAG.unlink()
+    pending.snapper("modify", "--default", "1")
+
+
+def test_another_default_that_was_made_from_it_is_kept(pending, armed):
+    running(pending)
+    third = int(pending.snapper("create", "--from", "1", "--print-number"))
+    fourth = int(pending.snapper("create", "--from", str(third), "--print-number"))
+    pending.snapper("modify", "--default", str(fourth))
+    result = pending.module("trial", state="confirmed")
+    assert "failed" not in result, result
+    reason = f"snapshot {fourth}, made from it and made the default meanwhile, stays the default"
+    assert (result["trial"]["state"], result["trial"]["reason"], result["pending"]) == ("confirmed", reason, True)
+    assert any(reason in str(warning) for warning in result["warnings"])
+    assert pending.default() == fourth
+    assert left() == []
+
+
+def test_another_default_that_was_not_made_from_it_is_no_less_kept(pending, armed):
+    """Neither the one nor the other is lost without a word."""
+    running(pending)
+    other = pathlib.Path("/.snapshots/50/snapshot")
+    other.parent.mkdir()
+    pending.check("btrfs", "subvolume", "create", str(other))
+    try:
+        pending.check("btrfs", "subvolume", "set-default", str(other))
+        assert pending.module("trial", state="confirmed", _check=True)["failed"]
+        result = pending.module("trial", state="confirmed")
+        assert result["failed"]
+        assert "another snapshot, which was not made from it, became the default during the trial" in result["msg"]
+        assert "the default is snapshot 50" in result["msg"]
+        assert "the trial of snapshot 2 is running" in result["msg"]
+        assert pending.default() == 50
+        pending.snapper("modify", "--default", "1")
+        record = RECORD.read_text()
+        assert pending.module("trial", state="confirmed", _check=True)["changed"]
+        assert RECORD.read_text() == record
+        assert pending.module("trial", state="confirmed")["trial"]["state"] == "confirmed"
+        assert pending.default() == 1
+    finally:
+        pending.snapper("modify", "--default", "1")
+        pending.check("btrfs", "subvolume", "delete", str(other))
+        other.parent.rmdir()
+
+
+def test_a_refused_confirmation_tells_why(pending, armed):
+    running(pending)
+    for root in ("", "/.snapshots/2/snapshot"):
+        path = pathlib.Path(root + SCRIPT)
+        path.write_text(path.read_text().replace("\nnew=1\n", "\nnew=2\n"))
+    result = pending.module("trial", state="confirmed")
+    assert "snapshot 2 was not confirmed: the host runs another snapshot than the one on trial; " in result["msg"]
+
+
+def test_nobody_reboots_a_host_with_a_live_apply(pending):
+    """The snapshot in use is the one at /usr: the root is what was booted, and older."""
+    pending.check("mount", "--bind", "/.snapshots/2/snapshot/usr", "/usr")
+    try:
+        pending.module("package", name="testbed-app")
+        assert pending.default() == 3
+        armed = pending.module("reboot", trial=90)["trial"]
+        assert (armed["snapshot"], armed["previous"]) == (3, 2)
+        pending.check("sh", SCRIPT, "revert", "armed")
+        assert pending.default() == 2
+        trial = pending.module("trial")
+        assert (trial["trial"]["state"], trial["pending"], trial["booted"]) == ("reverted", False, 1)
+        pending.run("sh", SCRIPT, "tidy")
+        assert left() == []
+        assert pending.default() == 2
+    finally:
+        pending.check("umount", "--lazy", "/usr")
+
+
+def test_var_is_full(pending):
+    """Then no trial begins, and nothing of it is left; one that runs ends all the same."""
+    RECORD.parent.mkdir(exist_ok=True)
+    pending.check("mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(RECORD.parent))
+    try:
+        (RECORD.parent / "filler").write_bytes(b"x" * 4096)
+        result = pending.module("reboot", trial=90)
+        assert "could not be prepared, and nothing was rebooted" in result["msg"]
+        assert "No space left on device" in result["msg"]
+        assert left() == []
+        assert pending.default() == 2
+        (RECORD.parent / "filler").unlink()
+        assert pending.module("reboot", trial=90)["trial"]["state"] == "armed"
+        FLAG.unlink()
+        with contextlib.suppress(OSError), open(RECORD.parent / "filler", "wb", buffering=0) as stream:
+            while stream.write(b"x"):
+                pass
+        pending.check("sh", SCRIPT, "settle")
+        assert pending.module("trial")["trial"]["state"] == "fell-back"
+        assert pending.default() == 1
+        pending.run("sh", SCRIPT, "tidy")
+        assert left() == []
+        assert "failed" not in pending.module("package", name="testbed-app"), "the next work may begin"
+    finally:
+        pending.check("umount", str(RECORD.parent))
 
 
 def test_nothing_pending_needs_no_trial(host):

@@ -49,11 +49,14 @@ def knows_one_shot() -> bool:
 
 
 def _set(verb: str, name: str, entry: str) -> None:
-    command.check(["bootctl", "--quiet", verb, entry])
+    command.check(["bootctl", "--quiet", verb, entry], timeout=command.CHANGE_SECONDS)
     found = variable(name)
     # the firmware of some machines takes a variable and loses it
     if (found or "") != entry:
-        raise TransactionalError(f"the firmware was told '{name} = {entry}', but says '{found}'")
+        raise TransactionalError(
+            f"bootctl {verb} succeeded, but the EFI variable {name} is "
+            + ("not there" if found is None else f"'{found}'") + f" instead of '{entry}': the firmware of this host "
+            "does not keep what it is told, so nothing can choose what it boots; use 'trial: 0'")
 
 
 def set_default(entry: str) -> None:

@@ -26,7 +26,7 @@ ASSIGNMENT = re.compile(r"^([A-Z_]+)=[\"']?([^\"'\n]*)", re.MULTILINE)
 COMMAND_LINE = "Kernel command line: "
 # What the script of a trial says in the end
 TRIAL = "microos-trial"
-GIVEN_UP = re.compile(r"snapshot (\d+) on trial: (?:reverted|fell-back)\b")
+GIVEN_UP = re.compile(r"snapshot ([0-9]+) on trial: (?:reverted|fell-back)\b")
 
 
 def _read(path: str) -> dict[str, str]:
@@ -77,16 +77,20 @@ def _journal() -> str:
         return ""
     return command.run(["journalctl", "--quiet", "--no-pager", "--output=json", "--output-fields=MESSAGE",
                         f"--grep=^({COMMAND_LINE}|snapshot [0-9]+ on trial: )",
-                        "_TRANSPORT=kernel", "+", f"SYSLOG_IDENTIFIER={TRIAL}"]).stdout
+                        # root's only: everybody may log under any identifier
+                        "_TRANSPORT=kernel", "+", f"SYSLOG_IDENTIFIER={TRIAL}", "_UID=0"]).stdout
 
 
 def parse_journal(text: str) -> t.Iterator[tuple[int, datetime.datetime, bool]]:
     """The snapshots that kernels were started for (True) or that failed a trial (False), and when."""
-    for line in text.splitlines():
-        entry = json.loads(line)
-        message = str(entry["MESSAGE"])
+    for line in text.split("\n"):
+        try:
+            entry = json.loads(line)
+            message = str(entry["MESSAGE"])
+            moment = datetime.datetime.fromtimestamp(int(entry["__REALTIME_TIMESTAMP"]) / 1e6, datetime.timezone.utc)
+        except (ValueError, KeyError, TypeError, OverflowError, OSError):  # of a journal that is cut or damaged
+            continue
         failed = GIVEN_UP.match(message)
         number = int(failed.group(1)) if failed else boot_entries.loaded_snapshot(message)
         if number is not None:
-            seconds = int(entry["__REALTIME_TIMESTAMP"]) / 1e6
-            yield number, datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc), failed is None
+            yield number, moment, failed is None

@@ -241,6 +241,19 @@ def test_a_confirmation_whose_answer_is_lost(reboot, shell):
     assert result["trial"]["state"] == "confirmed"
 
 
+KEPT = dict(CONFIRMED, pending=True, trial=dict(CONFIRMED["trial"], reason="snapshot 7 stays the default"))
+
+
+@pytest.mark.parametrize("answers", [[KEPT], [LOST, dict(KEPT, changed=False)]])
+def test_another_default_that_was_made_during_the_trial(reboot, shell, answers):
+    shell.append(said(0))
+    result = reboot(dict(armed(), warnings=["a TPM"]), BACK, *answers, trial=100)
+    assert not result.get("failed")
+    assert result["pending"]
+    assert result["warnings"] == [
+        "a TPM", "the trial of snapshot 3 is confirmed (snapshot 7 stays the default)"]
+
+
 def test_what_modules_were_copied_to_is_not_used_after_the_boot(reboot):
     connection = Connection()
     reboot(dict(DECIDED, method="reboot"), BACK, connection=connection)

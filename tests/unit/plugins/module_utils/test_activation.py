@@ -6,14 +6,18 @@
 
 from __future__ import annotations
 
+import types
+
 import pytest
 
 from ansible_collections.microos.transactional.plugins.module_utils import _activation, _kexec, _nextroot
 from ansible_collections.microos.transactional.plugins.module_utils._activation import APPLY, KEXEC, REBOOT, SOFT_REBOOT
 from ansible_collections.microos.transactional.plugins.module_utils._difference import ADDED, MODIFIED, REMOVED
-from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
+from ansible_collections.microos.transactional.plugins.module_utils._errors import Interrupted, TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._tools import (
     boot_entries,
+    command,
+    mounts,
     rebootmgr,
     systemd,
     transactional_update,
@@ -145,6 +149,69 @@ def test_an_overlay_names_its_directories_below_the_new_root():
     [argv] = _nextroot.plan(OVERLAY, "/n")
     assert argv[:3] == ["mount", "--types", "overlay"]
     assert "lowerdir=/n/var/lib/overlay/1/etc:/n/etc,upperdir=/n/var/lib/overlay/2/etc" in argv[4]
+
+
+@pytest.fixture
+def nextroot(monkeypatch):
+    """Something is mounted for a soft reboot, as often as ``mounted`` says; ``calls`` are those of umount."""
+    state = types.SimpleNamespace(mounted=1, calls=[], refuses=False)
+
+    def umount(argv, **_kwargs):
+        state.calls.append(argv)
+        refused = state.refuses and "--lazy" not in argv
+        state.mounted -= not refused
+        return command.Result(argv, int(refused), "", "target is busy")
+
+    monkeypatch.setattr(_nextroot, "_mounted", lambda: [
+        mounts.Mount(_nextroot.NEXTROOT, "/", "btrfs", frozenset())] * state.mounted)
+    monkeypatch.setattr(_nextroot.command, "run", umount)
+    monkeypatch.setattr(_nextroot.command, "check", umount)
+    return state
+
+
+@pytest.mark.parametrize("error, kind, said", [
+    (TransactionalError("it failed"), TransactionalError, "^it failed$"),
+    (FileNotFoundError(2, "No such file or directory", "/n/etc/fstab"), TransactionalError,
+     "the soft reboot could not be prepared: .*'/n/etc/fstab'; use method: reboot"),
+    (Interrupted("ended by signal 15"), Interrupted, "^ended by signal 15$"),
+    (KeyboardInterrupt(), KeyboardInterrupt, None),
+])
+def test_whatever_ends_the_preparation_it_is_taken_back(nextroot, error, kind, said):
+    nextroot.mounted = 2  # one upon the other
+    with pytest.raises(kind, match=said) as raised, _nextroot.undone_if_it_fails():
+        raise error
+    assert type(raised.value) is kind
+    assert nextroot.mounted == 0
+    assert nextroot.calls == [["umount", "--recursive", "/run/nextroot"]] * 2
+
+
+def test_what_somebody_looks_into_is_taken_away_all_the_same(nextroot):
+    nextroot.refuses = True
+    _nextroot.clear()
+    assert (nextroot.mounted, nextroot.calls[-1][-1]) == (0, "--lazy")
+
+
+def test_what_cannot_be_taken_away_is_told(nextroot, monkeypatch):
+    def refuse(argv, **_kwargs):
+        raise TransactionalError("umount hangs")
+    monkeypatch.setattr(_nextroot.command, "run", refuse)
+    said = "it failed. What was mounted at /run/nextroot .* could not be taken away, .* --lazy .*umount hangs"
+    with pytest.raises(TransactionalError, match=said), _nextroot.undone_if_it_fails():
+        raise TransactionalError("it failed")
+
+
+@pytest.mark.parametrize("loaded, unloads", [("1\n", True), ("0\n", False), (None, False)])
+def test_a_kernel_that_an_earlier_try_loaded(monkeypatch, tmp_path, loaded, unloads):
+    """Any reboot would go into it."""
+    calls = []
+    path = tmp_path / "kexec_loaded"
+    if loaded:
+        path.write_text(loaded)
+    monkeypatch.setattr(_kexec, "LOADED", str(path))
+    monkeypatch.setattr(_kexec.command, "which", lambda name: name)
+    monkeypatch.setattr(_kexec.command, "check", lambda argv, **_kwargs: calls.append(argv))
+    _kexec.unload()
+    assert calls == ([["kexec", "--unload"]] if unloads else [])
 
 
 # --- the tools ---------------------------------------------------------------------------------------------------
