@@ -28,7 +28,7 @@ def argv(*args: str) -> list[str]:
 
 
 def parse_open(stdout: str) -> int:
-    found = re.search(r"^ID: (\d+)$", stdout, re.MULTILINE)
+    found = re.search(r"^ID: (\d{1,10})$", stdout, re.MULTILINE)
     if not found:
         raise TransactionalError(f"cannot read a snapshot number from tukit's answer: {stdout.strip()}")
     return int(found.group(1))
