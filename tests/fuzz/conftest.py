@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Two profiles (``--hypothesis-profile``): ``quick``, the same examples in each run, and ``thorough``, new ones in each.
+"""Two profiles, by ``--hypothesis-profile``: ``quick``, the same examples in each run; ``thorough``, new ones in each.
 
 A failed run prints the example. What the thorough profile found is tried first in the next run.
 """

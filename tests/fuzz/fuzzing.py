@@ -27,8 +27,9 @@ from ansible_collections.microos.transactional.plugins.module_utils._tools impor
 # Line breaks that only Python knows, digits that int() does not take, what separates in one format or another
 NASTY = ["", "\0", "\n", "\r", "\r\n", "\x0b", "\x1c", "\x1e", "\x1f", "\x7f", "\x85", "\u2028", "\ufeff", "\ufffe",
          "\u00b2", "\u0663", "\xa0", " ", "  ", "\t", "\\", "\\040", "\\777", "'", '"', "`", "$", "$(id)", "%", "%s",
-         "{", "}", "{0}", "[", "]", "<", ">", "&", ";", "#", "=", ":", ",", "-", "--", "+", "/", "..", "*", "?", "@", "0",
-         "-1", "1e999", "9" * 30, "null", "NaN", "true", "[]", "{}", '""', "(", ")", "://", "://a:b@", "]]>", "<!--"]
+         "{", "}", "{0}", "[", "]", "<", ">", "&", ";", "#", "=", ":", ",", "-", "--", "+", "/", "..", "*", "?",
+         "@", "0", "-1", "1e999", "9" * 30, "null", "NaN", "true", "[]", "{}", '""', "(", ")", "://", "://a:b@",
+         "]]>", "<!--"]
 HUGE = 50_000  # characters: what takes the square of it takes minutes,
 SECONDS = 10  # and the rest much less than this, on a slow machine too
 
