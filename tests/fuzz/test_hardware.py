@@ -240,4 +240,4 @@ def test_what_semanage_is_told_is_one_line_for_each(booleans, contexts):
     for line in _selinux.lines({}, wanted.wanted):
         assert len(line.splitlines()) == 1
         # as semanage import takes lines apart
-        assert shell(f"set -f\nset -- {line}\nprintf '%s\\n' \"$#\"") in (b"3\n", b"7\n")
+        assert shell(f"set -f\nset -- {line}\nprintf '%s\\n' \"$#\"") in (b"4\n", b"7\n")

@@ -30,11 +30,18 @@ def test_recorded_answers_are_complete():
     assert len(CHANGING) > 10
 
 
+def read(stdout):
+    """As those do who act on an answer."""
+    answer = zypper.parse(stdout)
+    zypper.require_readable(answer, "install something")
+    return answer
+
+
 @given(st.sampled_from(COMPLETE[:30]), st.data())
 def test_a_cut_answer_is_an_error(stdout, data):
     end = stdout.index("</stream>") + len("</stream>")
     with pytest.raises(TransactionalError):
-        zypper.parse(stdout[:data.draw(st.integers(0, end - 1))])
+        read(stdout[:data.draw(st.integers(0, end - 1))])
 
 
 @given(st.sampled_from(CHANGING), st.sampled_from(["&", "<", "\0", "\x01", "<a>", "</message>", "&nbsp;", "<![CDATA["]),
@@ -43,7 +50,7 @@ def test_an_answer_with_something_else_in_it_is_read_whole_or_is_an_error(stdout
     """Scripts of packages, and keys, come between the elements as they are."""
     place = data.draw(st.integers(stdout.index("<stream>") + len("<stream>"), stdout.index("</stream>")))
     try:
-        answer = zypper.parse(stdout[:place] + strange + stdout[place:])
+        answer = read(stdout[:place] + strange + stdout[place:])
     except TransactionalError:
         return
     assert not answer.is_empty
@@ -52,7 +59,7 @@ def test_an_answer_with_something_else_in_it_is_read_whole_or_is_an_error(stdout
 @given(damaged(CHANGING))
 def test_a_damaged_answer_is_never_nothing_to_do(stdout):
     try:
-        answer = zypper.parse(stdout)
+        answer = read(stdout)
     except TransactionalError:
         return
     if answer.is_empty:
