@@ -13,6 +13,7 @@ MODULES_ONLY := $(patsubst %,tests/connection/test_%.py,drivers_role firmware_ro
 INSIDE_tukit ?= tests/connection
 INSIDE_snapper ?= $(MODULES_ONLY:%=--ignore=%) tests/connection
 FAULTS ?= --cuts 1 --faults controller-killed
+FUZZ ?= quick
 RECOVERY ?= --cuts 0 --faults kernel-panic
 PYTHON := $(CACHE)/venv/bin/python
 # plays run elsewhere; what is no file is a name or a URL
@@ -30,7 +31,7 @@ export GIT_CONFIG_KEY_0 := safe.directory
 export GIT_CONFIG_VALUE_0 := *
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build lint sanity unit host inside testbed molecule faults recovery test test-full demo demo-shell clean
+.PHONY: help deps build lint sanity unit fuzz host inside testbed molecule faults recovery test test-full demo demo-shell clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -41,13 +42,13 @@ demo: deps ## see it work: a VM is built and booted, a package installed, rolled
 demo-shell: deps ## log in to the demo's VM and play on
 	$(PYTHON) tests/demo/demo.py --shell
 
-test: deps ## all gates: build lint unit sanity host inside testbed molecule faults recovery
+test: deps ## all gates: build lint unit fuzz sanity host inside testbed molecule faults recovery
 	@$(PYTHON) tests/gates.py
 
 # What comes after the close of a transaction has little to do with the engine: half of the bad snapshots do for one
 test-full: deps ## what make test leaves out: more scenarios, every fault and 50 power cuts, on both engines
 	@SCENARIOS_tukit="hardware default transaction activation" SCENARIOS_snapper="update health_check trial" \
-	INSIDE_snapper="$(MODULES_ONLY)" \
+	INSIDE_snapper="$(MODULES_ONLY)" FUZZ=thorough \
 	FAULTS="--cuts 15 --faults all" RECOVERY_tukit="--cuts 10 --faults all" RECOVERY_snapper="--cuts 10 --faults half" \
 	$(PYTHON) tests/gates.py --hours 3 --full
 
@@ -73,6 +74,9 @@ sanity: deps ## ansible-test sanity, on every Python that is here
 
 unit: deps ## pure tests, in seconds
 	pytest tests/unit
+
+fuzz: deps ## broken, hostile and huge input for every parser, in seconds (FUZZ=thorough: minutes, new examples each time)
+	pytest tests/fuzz --hypothesis-profile=$(FUZZ)
 
 host: host-tukit host-snapper ## the engines on a real btrfs, no VM
 host-%: deps

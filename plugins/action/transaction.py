@@ -15,6 +15,7 @@ from ansible.module_utils.common.validation import check_type_list
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import connection_loader
 
+from ansible_collections.microos.transactional.plugins.module_utils._tools import snapper
 from ansible_collections.microos.transactional.plugins.plugin_utils import _role_arguments, _run
 from ansible_collections.microos.transactional.plugins.plugin_utils._outside import outside
 
@@ -22,6 +23,8 @@ MODULE = "microos.transactional.transaction"
 CONNECTIONS = ("microos.transactional.ssh", "microos.transactional.local")
 KEY = re.compile(r"[A-Za-z0-9_.-]+\Z")
 VALUE_LENGTH = 200
+# Control characters, line separators, and what snapper cannot keep
+UNPRINTABLE = re.compile(rf"[\x00-\x1f\x7f-\x9f\u2028\u2029{snapper.UNSTORABLE}]+")
 # For a git that waits for a file server or has a huge checkout; the commit is only for information
 GIT_SECONDS = 10
 
@@ -46,7 +49,7 @@ def git_commit(directory: str) -> str:
 
 def printable(value: object) -> str:
     """One line that snapper can keep."""
-    return re.sub(r"[\x00-\x1f\x7f]+", " ", str(value)).strip()[:VALUE_LENGTH]
+    return UNPRINTABLE.sub(" ", str(value)).strip()[:VALUE_LENGTH].strip()
 
 
 class ActionModule(ActionBase):

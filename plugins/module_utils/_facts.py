@@ -32,6 +32,9 @@ from ansible_collections.microos.transactional.plugins.module_utils._tools impor
 )
 from ansible_collections.microos.transactional.plugins.module_utils._transaction import choose_engine
 
+# A line that assigns one word; its quotes may be anywhere in it
+ASSIGNMENT = re.compile(r"""^[ \t]*([A-Za-z_][A-Za-z0-9_]*)=((?:[^\s"'\\]|\\.|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')*)"""
+                        r"(?=[\s;]|\Z)", re.MULTILINE)
 PACKAGE_MODULE = "microos.transactional.package"
 NONE = dict.fromkeys(("engine", "engine_version", "booted", "current", "default", "pending", "reboot_level",
                       "boot_loader", "read_only", "transaction", "inside"))
@@ -57,9 +60,8 @@ def _read(path: str) -> str:
 def parse_variables(text: str) -> dict[str, str]:
     """The assignments of a file such as os-release or those in /etc/sysconfig."""
     found = {}
-    for name, value in re.findall(r"^\s*(\w+)=(.*)$", text, re.MULTILINE):
-        with contextlib.suppress(ValueError):
-            found[name] = "".join(shlex.split(value, comments=True)[:1])
+    for name, value in ASSIGNMENT.findall(text):
+        found[name] = "".join(shlex.split(value))
     return found
 
 
@@ -103,7 +105,7 @@ def is_transactional(host: Host) -> bool:
 
 def parse_version(text: str) -> str | None:
     """The number in ``snapper 0.10.6`` and in tukit's bare one."""
-    found = re.search(r"\d+(?:\.\w+)+", text)
+    found = re.search(r"(?<!\d)\d+(?:\.\w+)+", text)
     return found.group() if found else None
 
 
@@ -111,7 +113,10 @@ def _outside(inside: bool, host: Host) -> tuple[int | None, int | None, str | No
     """Booted and current snapshot, and where the host's own root is found; nothing where that cannot be seen."""
     if not inside:
         return host.booted, host.current, ""
-    table = mounts.parse_mountinfo(_read(f"{INIT}/mountinfo"))
+    try:
+        table = mounts.parse_mountinfo(mounts.read_mountinfo(f"{INIT}/mountinfo"))
+    except OSError:
+        table = []
     booted = mounts.snapshot_number(mounts.mount_at(table, "/"))
     return (booted, mounts.snapshot_number(mounts.mount_at(table, "/usr")) or booted,
             None if booted is None else f"{INIT}/root")

@@ -25,8 +25,7 @@ class Host:
 
     def __init__(self):
         self.name = platform.node()
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
-            self.mounts = mounts.parse_mountinfo(stream.read())
+        self.mounts = mounts.parse_mountinfo(mounts.read_mountinfo())
         root = mounts.mount_at(self.mounts, "/")
         self._root_type = root.fstype if root else "unknown"
         self.booted = mounts.snapshot_number(root)
@@ -71,7 +70,7 @@ class Host:
 def reboot_needed() -> str | None:
     """What ``/run/reboot-needed`` says (none, soft-reboot, kexec, reboot, or nothing), None where it does not exist."""
     try:
-        with open(REBOOT_NEEDED, encoding="utf-8") as stream:
+        with open(REBOOT_NEEDED, encoding="utf-8", errors="replace") as stream:
             return stream.read().strip()
     except FileNotFoundError:
         return None

@@ -23,6 +23,7 @@ from ansible_collections.microos.transactional.plugins.module_utils._tools impor
     boot_entries,
     btrfs,
     command,
+    mounts,
     snapper,
     systemd,
 )
@@ -34,22 +35,20 @@ ESP = ("/boot/efi", "/efi")
 def parse_device_stats(stdout: str) -> dict[str, int]:
     """Counters of ``btrfs device stats``: ``[/dev/vda3].write_io_errs    0``."""
     return {f"{device} {counter}": int(count)
-            for device, counter, count in re.findall(r"^\[(.+)\]\.(\w+)\s+(\d+)$", stdout, re.MULTILINE)}
+            for device, counter, count in re.findall(r"^\[(.+)\]\.(\w+)[ \t]+(\d{1,20})$", stdout, re.MULTILINE)}
 
 
 def parse_ram(meminfo: str) -> int:
     """Megabytes, from ``MemTotal:  2014952 kB`` of /proc/meminfo."""
-    found = re.search(r"^MemTotal:\s+(\d+) kB", meminfo, re.MULTILINE)
+    found = re.search(r"^MemTotal:[ \t]+(\d{1,20}) kB", meminfo, re.MULTILINE)
     return int(found.group(1)) * 1024 // MEGABYTE if found else 0
 
 
 def parse_file_system(mountinfo: str, path: str) -> tuple[str, list[str]] | None:
     """Device and options of the file system that is mounted at a path; the options of the mount are others."""
     found = None
-    for line in mountinfo.splitlines():
-        before, _dash, after = line.partition(" - ")
-        if before.split(" ")[4] == path:
-            _fstype, device, options = after.split(" ", 2)
+    for before, (_fstype, device, options) in mounts.fields(mountinfo):
+        if before[4] == path:
             found = (device, options.split(","))
     return found
 
@@ -93,7 +92,7 @@ def measure(host: Host) -> Measured:
     except TransactionalError as exc:
         return Measured(str(exc), os.uname().machine, 0, Size(0, 0), None, None, None, False, {}, None, None, None, [],
                         None, [], {})
-    table = read("/proc/self/mountinfo")
+    table = mounts.read_mountinfo()
     root, var = (parse_file_system(table, path) for path in ("/", "/var"))
     esp = find_esp(table, boot_entries.paths())
     return Measured(

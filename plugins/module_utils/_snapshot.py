@@ -27,8 +27,9 @@ from ansible_collections.microos.transactional.plugins.module_utils._tools impor
 from ansible_collections.microos.transactional.plugins.module_utils._transaction import FAILED, PREFIX
 
 # What snapper keeps as it is: commas and equals signs are its own, and spaces around are lost or confuse
-KEY = re.compile(r"[^\s,=\x00-\x1f\x7f](?:[^,=\x00-\x1f\x7f]*[^\s,=\x00-\x1f\x7f])?\Z")
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+CONTROLS = r"\x00-\x1f\x7f" + snapper.UNSTORABLE
+KEY = re.compile(rf"[^\s,={CONTROLS}](?:[^,={CONTROLS}]*[^\s,={CONTROLS}])?\Z")
+CONTROL = re.compile(rf"[{CONTROLS}]")
 
 
 class Record(t.NamedTuple):

@@ -17,9 +17,9 @@ import typing as t
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._tools import snapper
 
-FRACTION = re.compile(r"\d*\.?\d+\Z")
+FRACTION = re.compile(r"(?:[0-9]*\.)?[0-9]+\Z")
 # snapper wants it in the C locale
-SIZE = re.compile(r"\d+(?:\.\d+)? ?(?:B|[kMGTPE]i?B)\Z", re.IGNORECASE)
+SIZE = re.compile(r"[0-9]+(?:\.[0-9]+)? ?(?:B|[kMGTPE]i?B)\Z", re.IGNORECASE | re.ASCII)
 
 
 def _boolean(value: bool) -> str:
@@ -33,7 +33,7 @@ def _seconds(value: int) -> str:
 
 
 def _limit(value: str) -> str:
-    found = re.match(r"(\d+)(?:-(\d+))?\Z", value)
+    found = re.match(r"([0-9]{1,9})(?:-([0-9]{1,9}))?\Z", value)
     if not found or int(found.group(2) or found.group(1)) < int(found.group(1)):
         raise ValueError("a number as 10 or a range as 2-10 is expected")
     return value

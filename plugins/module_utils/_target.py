@@ -90,8 +90,9 @@ def _has_kernel(root: str) -> bool:
 def previous(rows: t.Sequence[t.Mapping], usable: t.Collection[int], current: int) -> int:
     """The snapshot that the current one was made from: the recorded base, else the newest one before it."""
     recorded = next((row["userdata"].get(BASE, "") for row in rows if row["number"] == current), "")
-    if recorded.isdigit() and int(recorded) in usable:
-        return int(recorded)
+    number = snapper.parse_number(recorded)
+    if number in usable:
+        return number
     older = [number for number in usable if number < current]
     if not older:
         raise TransactionalError(f"there is no snapshot before the current one, {current}")
@@ -113,7 +114,10 @@ def parse_date(text: str) -> datetime.datetime:
 
 def made(row: t.Mapping) -> datetime.datetime:
     """When a snapshot was made."""
-    return datetime.datetime.fromisoformat(row["date"]).replace(tzinfo=UTC)
+    try:
+        return datetime.datetime.fromisoformat(row["date"]).replace(tzinfo=UTC)
+    except ValueError as exc:
+        raise TransactionalError(f"cannot read when snapshot {row['number']} was made: {exc}") from exc
 
 
 def has_provenance(row: t.Mapping, wanted: t.Mapping[str, t.Any]) -> bool:
@@ -149,10 +153,11 @@ class Chooser:
             return Target(previous(self.rows, self.numbers, self.host.current), "it was there before the current one")
         if to == "last_working":
             return self._last_working()
-        if not to.isdigit():
+        number = snapper.parse_number(to)
+        if number is None:
             raise TransactionalError(f"to: '{to}' is neither the number of a snapshot, nor 'previous' or "
                                      "'last_working'")
-        return self._numbered(int(to))
+        return self._numbered(number)
 
     def by_before(self, text: str) -> Target:
         moment = parse_date(text)

@@ -65,13 +65,19 @@ def subvolume_id(path: str) -> int:
     """No other subvolume ever gets the same."""
     if btrfsutil:
         return _lib("subvolume_id", path)
-    return int(command.check(["btrfs", "inspect-internal", "rootid", path]).stdout)
+    told = command.check(["btrfs", "inspect-internal", "rootid", path]).stdout.strip()
+    if not re.match(r"[0-9]{1,20}\Z", told):
+        raise TransactionalError(f"cannot read the id of the subvolume {path} from: {told[:200]}")
+    return int(told)
 
 
 def is_read_only(path: str) -> bool:
     if btrfsutil:
         return _lib("get_subvolume_read_only", path)
-    return command.check(["btrfs", "property", "get", "-ts", path, "ro"]).stdout.strip() == "ro=true"
+    told = command.check(["btrfs", "property", "get", "-ts", path, "ro"]).stdout.strip()
+    if told not in ("ro=true", "ro=false"):
+        raise TransactionalError(f"cannot read whether {path} is read-only from: {told[:200]}")
+    return told == "ro=true"
 
 
 def set_read_only(path: str, value: bool) -> None:

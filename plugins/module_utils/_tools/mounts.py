@@ -12,7 +12,10 @@ from __future__ import annotations
 import re
 import typing as t
 
-SNAPSHOT_ROOT = re.compile(r"/\.snapshots/(\d+)/snapshot(?:/|$)")
+from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
+
+MOUNTINFO = "/proc/self/mountinfo"
+SNAPSHOT_ROOT = re.compile(r"/\.snapshots/([0-9]{1,10})/snapshot(?:/|$)")
 
 
 class Mount(t.NamedTuple):
@@ -26,15 +29,28 @@ def _unescape(field: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda m: chr(int(m.group(1), 8)), field)
 
 
-def parse_mountinfo(text: str) -> list[Mount]:
-    """Parse ``/proc/self/mountinfo`` (format: proc(5))."""
-    mounts = []
-    for line in text.splitlines():
+def read_mountinfo(path: str | None = None) -> str:
+    """The table as it is: whoever may mount by FUSE may have a carriage return in the name of a mount point."""
+    with open(path or MOUNTINFO, encoding="utf-8", errors="surrogateescape", newline="\n") as stream:
+        return stream.read()
+
+
+def fields(text: str) -> t.Iterator[tuple[list[str], list[str]]]:
+    """Of each line of ``mountinfo`` (proc(5)), the fields before the dash, six at least, and the three after it.
+
+    Only a line feed ends a line: the kernel escapes it in names, and leaves what else Python takes for a line's end.
+    """
+    for line in filter(None, text.split("\n")):
         before, _dash, after = line.partition(" - ")
-        fields = before.split(" ")
-        mounts.append(Mount(_unescape(fields[4]), _unescape(fields[3]), after.split(" ")[0],
-                            frozenset(fields[5].split(","))))
-    return mounts
+        about_mount, about_file_system = before.split(" "), after.split(" ", 2)
+        if len(about_mount) < 6 or len(about_file_system) < 3 or not about_mount[4].startswith("/"):
+            raise TransactionalError(f"cannot read the table of mounts: {line[:200]}")
+        yield about_mount, about_file_system
+
+
+def parse_mountinfo(text: str) -> list[Mount]:
+    return [Mount(_unescape(before[4]), _unescape(before[3]), after[0], frozenset(before[5].split(",")))
+            for before, after in fields(text)]
 
 
 def mount_at(mounts: t.Sequence[Mount], path: str) -> Mount | None:

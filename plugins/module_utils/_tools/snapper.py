@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import typing as t
 
@@ -25,11 +26,19 @@ HOME = "/.snapshots"
 BUS_SOCKET = "/run/dbus/system_bus_socket"
 COLUMNS = ("number,default,active,type,date,user,used-space,cleanup,description,userdata,"
            "pre-number,post-number,post-date")
+NUMBER = re.compile(r"[0-9]{1,10}\Z")
+# What the XML of a snapshot's record cannot hold
+UNSTORABLE = "\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff"
 
 
 def path_of(number: int) -> str:
     """Where the root subvolume of a snapshot is found."""
     return f"{HOME}/{number}/snapshot"
+
+
+def parse_number(text: str) -> int | None:
+    """The number of a snapshot; None if the text is none."""
+    return int(text) if NUMBER.match(text) else None
 
 
 def exists(number: int) -> bool:
@@ -43,7 +52,11 @@ def _argv(*args: str) -> list[str]:
 
 def storable(value: str) -> str:
     """A value of the userdata as snapper can keep it, without commas and equals signs."""
-    return value.replace(",", ";").replace("=", ":")
+    return _storable_text(value).replace(",", ";").replace("=", ":")
+
+
+def _storable_text(text: str) -> str:
+    return re.sub(f"[{UNSTORABLE}]", " ", text)
 
 
 def _userdata(userdata: t.Mapping[str, str]) -> str:
@@ -56,16 +69,19 @@ def parse_list(stdout: str) -> list[dict]:
     Numbers, booleans and nulls are real ones; ``userdata`` is always a dict.
     """
     try:
-        rows = json.loads(stdout)[CONFIG]
-    except (ValueError, KeyError) as exc:
+        rows = [_parse_row(row) for row in json.loads(stdout)[CONFIG]]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise TransactionalError(f"cannot read the snapshot list of snapper: {stdout[:200]}") from exc
-    snapshots = []
-    for row in rows:
-        snapshot = {key.replace("-", "_"): value for key, value in row.items()}
-        snapshot["userdata"] = snapshot.get("userdata") or {}
-        if snapshot["number"] != 0:
-            snapshots.append(snapshot)
-    return snapshots
+    return [row for row in rows if row["number"] != 0]
+
+
+def _parse_row(row: t.Mapping[str, t.Any]) -> dict:
+    snapshot = {key.replace("-", "_"): value for key, value in row.items()}
+    snapshot["userdata"] = snapshot.get("userdata") or {}
+    texts = [snapshot[key] for key in ("description", "cleanup", "date")] + list(snapshot["userdata"].values())
+    if type(snapshot["number"]) is not int or snapshot["number"] < 0 or not all(isinstance(one, str) for one in texts):
+        raise ValueError("no number, or no text")
+    return snapshot
 
 
 def snapshots(used_space: bool = False) -> list[dict]:
@@ -84,15 +100,20 @@ def snapshots(used_space: bool = False) -> list[dict]:
 
 def create(base: int, description: str, userdata: t.Mapping[str, str] | None = None) -> int:
     """Make a read-write snapshot of ``base`` that the cleanup does not touch."""
-    args = ["create", "--from", str(base), "--read-write", "--print-number", "--description", description]
+    args = ["create", "--from", str(base), "--read-write", "--print-number", "--description",
+            _storable_text(description)]
     if userdata:
         args += ["--userdata", _userdata(userdata)]
-    return int(command.check(_argv(*args)).stdout.strip())
+    said = command.check(_argv(*args)).stdout.strip()
+    number = parse_number(said)
+    if number is None:
+        raise TransactionalError(f"cannot read the number of a new snapshot from snapper's answer: {said[:200]}")
+    return number
 
 
 def directories() -> set[int]:
     """The numbers that have a directory, also those that snapper knows nothing of."""
-    return {int(name) for name in os.listdir(HOME) if name.isdigit()}
+    return {number for number in map(parse_number, os.listdir(HOME)) if number is not None}
 
 
 def delete_half_made(there: t.Container[int]) -> None:
@@ -114,7 +135,7 @@ def modify(number: int, userdata: t.Mapping[str, str] | None = None, cleanup: st
     if cleanup is not None:
         args += ["--cleanup-algorithm", cleanup]
     if description is not None:
-        args += ["--description", description]
+        args += ["--description", _storable_text(description)]
     command.check(_argv(*(args + [str(number)])))
 
 
@@ -148,9 +169,12 @@ def configuration() -> dict[str, str]:
     """The settings of the configuration, by their keys."""
     stdout = command.check(_argv("--jsonout", "get-config")).stdout
     try:
-        return json.loads(stdout)
-    except ValueError as exc:
+        settings = dict(json.loads(stdout).items())
+    except (ValueError, AttributeError, RecursionError) as exc:
         raise TransactionalError(f"cannot read the configuration of snapper: {stdout[:200]}") from exc
+    if not all(isinstance(value, str) for value in settings.values()):
+        raise TransactionalError(f"cannot read the configuration of snapper: {stdout[:200]}")
+    return settings
 
 
 def configure(settings: t.Mapping[str, str]) -> None:

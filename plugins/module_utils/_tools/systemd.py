@@ -18,7 +18,7 @@ from ansible_collections.microos.transactional.plugins.module_utils._tools impor
 
 def parse_version(stdout: str) -> int:
     """The number in ``systemd 257 (257.9-1~deb13u1)``."""
-    found = re.match(r"systemd (\d+)", stdout)
+    found = re.match(r"systemd (\d{1,9})(?!\d)", stdout)
     if not found:
         raise TransactionalError(f"cannot read systemd's version from: {stdout.strip()}")
     return int(found.group(1))
@@ -35,7 +35,7 @@ def has_unit(name: str) -> bool:
 def soft_reboots() -> int:
     """How often the userspace was replaced since the kernel was started; 0 where systemd cannot do that."""
     told = command.run(["systemctl", "show", "--property=SoftRebootsCount", "--value"]).stdout.strip()
-    return int(told) if told.isdigit() else 0
+    return int(told) if re.match(r"[0-9]{1,9}\Z", told) else 0
 
 
 def runs() -> bool:

@@ -42,8 +42,8 @@ def parse_setting(name: str, texts: t.Iterable[str]) -> str | None:
     """The value of a setting in configuration files, the last of which counts."""
     value = None
     for text in texts:
-        for found in re.finditer(rf"^\s*{name}\s*=\s*(.*?)\s*$", text, re.MULTILINE):
-            value = found.group(1).strip("\"'")
+        for found in re.finditer(rf"^[ \t]*{name}[ \t]*=(.*)$", text, re.MULTILINE):
+            value = found.group(1).strip().strip("\"'")
     return value
 
 

@@ -13,7 +13,7 @@ import re
 import typing as t
 
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
-from ansible_collections.microos.transactional.plugins.module_utils._tools import command
+from ansible_collections.microos.transactional.plugins.module_utils._tools import command, snapper
 
 LOCK_FILE = "/run/tukit.lock"
 # transactional-update keeps a lock of its own, a file that holds its process id
@@ -28,7 +28,7 @@ def argv(*args: str) -> list[str]:
 
 
 def parse_open(stdout: str) -> int:
-    found = re.search(r"^ID: (\d+)$", stdout, re.MULTILINE)
+    found = re.search(r"^ID: (\d{1,10})$", stdout, re.MULTILINE)
     if not found:
         raise TransactionalError(f"cannot read a snapshot number from tukit's answer: {stdout.strip()}")
     return int(found.group(1))
@@ -44,7 +44,7 @@ def is_closed(stderr: str) -> bool:
 
 def open_(base: int, description: str) -> int:
     # tukit pastes the description into a shell command between single quotes.
-    text = re.sub(r"['\n]", " ", description)
+    text = re.sub(rf"['\n{snapper.UNSTORABLE}]", " ", description)
     return parse_open(command.check(argv(f"--continue={base}", f"--description={text}", "open")).stdout)
 
 
