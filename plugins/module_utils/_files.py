@@ -87,6 +87,6 @@ def written(edits: t.Sequence[Edit]) -> t.Iterator[None]:
         yield
     except BaseException:
         for edit in reversed(done):
-            with contextlib.suppress(FileNotFoundError):  # of a snapshot that is gone
+            with contextlib.suppress(OSError):  # of a snapshot that is gone, or the disk is full: the others matter
                 write(edit.root + edit.path, edit.before, edit.mode)
         raise
