@@ -25,8 +25,9 @@ from ansible_collections.microos.transactional.plugins.module_utils._tools impor
 
 CONFIG = "/etc/modprobe.d/50-ansible-{}.conf"
 MODULES = "/usr/lib/modules"
-NAME = re.compile(r"[A-Za-z0-9_-]+\Z")
-OPTION = re.compile(r"[A-Za-z0-9_.]+(=[^\s#\\]*)?\Z")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\Z")
+# ASCII that can be seen, without # and \, and with quotation marks in pairs, as the kernel reads them
+OPTION = re.compile(r'[A-Za-z0-9_.]+(=(?:[!$-[\]-~]|"[!$-[\]-~]*")*)?\Z')
 BUILTIN = "(builtin)"
 SHOWN = 5  # symbols in an error
 
@@ -65,11 +66,12 @@ def validate(request: Request) -> None:
                                  "possible")
     for name in [*request.modules, *request.blacklist, *request.options]:
         if not NAME.match(name):
-            raise TransactionalError(f"'{name}' cannot be the name of a kernel module")
+            raise TransactionalError(f"{name!r} cannot be the name of a kernel module")
     for name, text in request.options.items():
         wrong = [word for word in text.split() if not OPTION.match(word)]
         if wrong or not text.split():
-            raise TransactionalError(f"the options of {name} have to be words such as 'a=1 b', not '{text}'")
+            raise TransactionalError(f"the options of {name} have to be words such as 'a=1 b', without # and \\ and "
+                                     f"with quotation marks in pairs, and not {text!r}")
     both = sorted(set(map(_canonical, request.modules)) & set(map(_canonical, request.blacklist)))
     if both:
         raise TransactionalError(f"kernel modules are wanted and on the blacklist as well: {', '.join(both)}")

@@ -12,8 +12,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import selectors
 import subprocess
 import tempfile
+import time
 import typing as t
 
 from ansible_collections.microos.transactional.plugins.module_utils import _health_boot, _health_scripts, _resident
@@ -36,6 +38,13 @@ HOST = re.compile(r"[A-Za-z0-9_.:%-]+\Z")
 # Of the output of one check: enough to see why, and little enough for a result
 TAIL_BYTES = 8192
 JOURNAL = "/run/systemd/journal/stdout"
+JOURNAL_SECONDS = 10
+# No check may take longer, so that a mistake does not keep a boot waiting for days, nor overflow what counts seconds
+LONGEST_SECONDS = 86400
+# How long a check whose script tells no deadline may take, and how long what a check left behind may keep its output
+UNKNOWN_SECONDS = 3600
+LINGERING_SECONDS = 1
+DEADLINE = re.compile(r"^deadline=([0-9]{1,5}) ", re.MULTILINE)
 
 
 def validate(params: t.Mapping[str, t.Any]) -> None:
@@ -47,26 +56,48 @@ def validate(params: t.Mapping[str, t.Any]) -> None:
     for key, least in (("deadline", 1), ("delay", 1), ("retries", 0), ("timeout", 1)):
         if params[key] is not None and params[key] < least:
             raise TransactionalError(f"{key} must be {least} at least, not {params[key]}")
+        if params[key] is not None and params[key] > LONGEST_SECONDS:
+            raise TransactionalError(f"{key} must be {LONGEST_SECONDS} at most, not {params[key]}")
     for unit in params["units"] or []:
         if not _health_boot.UNIT.match(unit):
             raise TransactionalError(f"'{unit}' is not the name of a unit: it needs its suffix, as in 'sshd.service', "
                                      "and no spaces")
     if params["units"] == []:
         raise TransactionalError("'units' names no unit, so there is nothing to check")
-    given = params["command"]
-    words = [given] if isinstance(given, str) else given
-    if given is not None and (not isinstance(words, list) or not words or not str(words[0]).strip()):
-        raise TransactionalError("'command' must be a command line, or a list of a program and its arguments")
+    if params["command"] is not None:
+        _validate_command(params["command"])
     if params["script"] is not None and not params["script"].strip():
         raise TransactionalError("'script' is empty, so there is nothing to check")
-    url = params["url"]
-    if url is not None and (not url.startswith(("http://", "https://")) or not url.isprintable() or " " in url):
-        raise TransactionalError(f"'{url}' is not an address: it needs to begin with http:// or https://, and to have "
-                                 "no spaces (%20 stands for one)")
+    if "\0" in (params["script"] or ""):
+        raise TransactionalError("'script' has a NUL character, which no script can have")
+    if params["url"] is not None:
+        # the address may have a password, so the message does not have it
+        if _health_scripts.parse_url(params["url"]) is None:
+            raise TransactionalError(
+                "'url' is not an address that can be checked: it needs to begin with http:// or https://, and to have "
+                "a host, and no spaces (%20 stands for one). In a name or a password %40 stands for @, %2F for /, "
+                "%3A for :, %3F for ? and %23 for #")
+        if not params["status"] or not all(99 < status < 600 for status in params["status"]):
+            raise TransactionalError(f"'status' must be status codes from 100 to 599, at least one, and not "
+                                     f"{params['status']}")
     if params["port"] is not None and not 0 < params["port"] < 65536:
         raise TransactionalError(f"{params['port']} is not a port: it must be between 1 and 65535")
     if not HOST.match(params["host"]):
         raise TransactionalError(f"'{params['host']}' is neither the name nor the address of a host")
+
+
+def _validate_command(given: t.Any) -> None:
+    words = [given] if isinstance(given, str) else given
+    if not isinstance(words, list) or not words or not str(words[0]).strip():
+        raise TransactionalError("'command' must be a command line, or a list of a program and its arguments")
+    for word in words:
+        if isinstance(word, bool) or not isinstance(word, (str, int, float)):
+            raise TransactionalError(f"'command' must be a list of texts and numbers, and {word!r} is neither: write "
+                                     "it in quotes")
+        if "\0" in str(word):
+            raise TransactionalError("'command' has a NUL character, which no argument of a program can have")
+    if str(words[0]).startswith("-"):
+        raise TransactionalError(f"'command' must begin with a program, and {str(words[0]).split()[0]} is an option")
 
 
 def _has(root: str, program: str) -> bool:
@@ -92,8 +123,7 @@ class Definition:
         edits = self._edits()
         self.result.update(
             changed=bool(edits), files=[edit.path for edit in edits],
-            diff=[{"before": edit.before, "after": edit.after, "before_header": edit.path, "after_header": edit.path}
-                  for edit in edits])
+            diff=[_shown(edit) for edit in edits])
         if check_mode or not edits:
             return
         if self._root:
@@ -142,6 +172,13 @@ class Definition:
         return edits + removals[::-1]
 
 
+def _shown(edit: Edit) -> dict[str, str]:
+    """Both versions for everybody to see; if they differ in what is not shown, that is said at least."""
+    before, after = _health_scripts.hidden(edit.before), _health_scripts.hidden(edit.after)
+    header = edit.path if (before == after) == (edit.before == edit.after) else f"{edit.path} (the address differs)"
+    return {"before": before, "after": after, "before_header": edit.path, "after_header": header}
+
+
 class Check(t.NamedTuple):
     name: str
     severity: str
@@ -167,26 +204,73 @@ def _to_run(params: t.Mapping[str, t.Any], directory: str) -> list[Check]:
     return [Check(name, defined[name], _health_boot.script_path(name, defined[name])) for name in names]
 
 
+class _Running:
+    """A check at work, and the end of what it prints."""
+
+    def __init__(self, check: Check):
+        self.check = check
+        self.output = bytearray()
+        found = DEADLINE.search(read(check.path))
+        seconds = int(found.group(1)) if found else UNKNOWN_SECONDS
+        # it ends by itself, unless somebody broke its script
+        self._deadline = time.monotonic() + seconds + _health_boot.GRACE_SECONDS
+        self._lingering: float | None = None
+        self.process = subprocess.Popen(["sh", check.path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd="/",
+                                        stderr=subprocess.STDOUT, env=command.environment(), start_new_session=True)
+        os.set_blocking(self.process.stdout.fileno(), False)
+
+    def close(self) -> None:
+        command.end(self.process)
+        self.process.stdout.close()
+
+    def add(self, chunk: bytes) -> None:
+        self.output += chunk
+        del self.output[:-TAIL_BYTES]
+
+    def is_over(self) -> bool:
+        """Whether nothing more is read. What a check leaves behind may keep its output open, but not for long."""
+        now = time.monotonic()
+        if self._lingering is None:
+            if self.process.poll() is None:
+                if now < self._deadline:
+                    return False
+                command.end(self.process)
+                self.add(b"\nit did not end by itself, and was ended\n")
+            self._lingering = now + LINGERING_SECONDS
+        return now > self._lingering
+
+
 def _run_all(checks: t.Sequence[Check]) -> list[dict[str, t.Any]]:
-    """All at the same time, as at boot. Each ends by itself, at its deadline."""
+    """All at the same time, as at boot."""
     with contextlib.ExitStack() as stack:
+        selector = stack.enter_context(selectors.DefaultSelector())
         running = []
         for check in checks:
-            # a file, as a process that a check leaves behind would keep a pipe open
-            said = stack.enter_context(tempfile.TemporaryFile())
-            process = subprocess.Popen(["sh", check.path], stdin=subprocess.DEVNULL, stdout=said, cwd="/",
-                                       stderr=subprocess.STDOUT, env=command.environment())
-            stack.callback(process.kill)
-            running.append((check, process, said))
-        return [_outcome(check, process.wait(), said) for check, process, said in running]
+            one = _Running(check)
+            stack.callback(one.close)
+            selector.register(one.process.stdout, selectors.EVENT_READ, one)
+            running.append(one)
+        while selector.get_map():
+            for key, _events in selector.select(0.05):
+                chunk = os.read(key.fd, command.CHUNK)
+                if chunk:
+                    key.data.add(chunk)
+                else:
+                    selector.unregister(key.fileobj)
+            for key in list(selector.get_map().values()):
+                if key.data.is_over():
+                    selector.unregister(key.fileobj)
+        while not all(one.process.poll() is not None or one.is_over() for one in running):
+            time.sleep(0.05)  # it closed its output, and is at work
+        return [_outcome(one.check, one.process.wait(), bytes(one.output)) for one in running]
 
 
-def _outcome(check: Check, rc: int, said: t.IO[bytes]) -> dict[str, t.Any]:
-    said.seek(max(0, said.seek(0, os.SEEK_END) - TAIL_BYTES))
-    text = said.read().decode("utf-8", "replace")
+def _outcome(check: Check, rc: int, said: bytes) -> dict[str, t.Any]:
+    text = _health_scripts.without_logins(said.decode("utf-8", "replace"))
     if os.path.exists(JOURNAL):
-        subprocess.run(["systemd-cat", f"--identifier={_health_boot.identifier(check.name)}"], check=False,
-                       input=text.encode("utf-8"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with contextlib.suppress(TransactionalError):  # it is in the result, too
+            command.run(["systemd-cat", f"--identifier={_health_boot.identifier(check.name)}"], timeout=JOURNAL_SECONDS,
+                        data=text.encode("utf-8", "replace"))
     found = _health_scripts.parse(rc, text)
     return {"name": check.name, "severity": check.severity, "ok": rc == 0, "rc": rc, "attempts": found.attempts,
             "seconds": found.seconds, "output": found.output.rstrip("\n")}

@@ -14,20 +14,25 @@ from __future__ import annotations
 
 import re
 import typing as t
+import urllib.parse
 from shlex import quote
 
 # What takes no longer than this if it works at all; other kinds have until the deadline
 CONNECTING_SECONDS = 10
+# The part for an attempt comes first, so that a command finds none of the variables and functions of the rest
 SCRIPT = """\
 #!/bin/sh
 # Health check '{name}'. Ansible writes this file (microos.transactional.health_check), changes are lost.
-deadline={deadline} timeout={timeout} delay={delay} retries={retries}
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 
-try() {{
+if [ "$1" = try ]; then
+    cd / || exit
+    set --
 {body}
-}}
+fi
+
+deadline={deadline} timeout={timeout} delay={delay} retries={retries}
 
 # Not the clock, which may jump after the boot
 now() {{
@@ -35,10 +40,6 @@ now() {{
     echo "${{uptime%.*}}"
 }}
 
-if [ "$1" = try ]; then
-    cd / && try
-    exit
-fi
 start=$(now)
 attempts=0
 while :; do
@@ -61,22 +62,26 @@ done
 echo "health check {name}: $result, exit code $code, attempts $attempts, seconds $seconds"
 exit "$code"
 """
-# In an address, where the journal must not have it
-PASSWORD = re.compile(r"(?<=://)[^/@]*(?=@)")
 RESULT = re.compile(r"health check \S+: (?:ok|failed), exit code (\d+), attempts (\d+), seconds (\d+)\n\Z")
+# The address comes by standard input: the arguments of a process are there for every user to read
 URL = """\
-    code=$(curl -q --silent --show-error --globoff --noproxy '*' --proto '=http,https' {options}--output /dev/null \\
-        --write-out '%{{http_code}}' -- {url}) || return
+    code=$(
+        curl -q --silent --show-error --globoff --noproxy '*' --proto '=http,https' {options}--output /dev/null \\
+            --write-out '%{{http_code}}' --config - <<'END_OF_ADDRESS'
+url = {url}
+END_OF_ADDRESS
+    ) || exit
     case $code in
-    {statuses}) ;;
-    *) echo {shown} "answered with status $code" && return 1 ;;
-    esac"""
+    {statuses}) exit 0 ;;
+    esac
+    echo {shown} "answered with status $code"
+    exit 1"""
 PORT = """\
     exec bash -c 'exec 3<>"/dev/tcp/$0/$1"' {host} {port}"""
 UNITS = """\
     if [ ! -d /run/systemd/system ]; then
         echo "no systemd runs here that could be asked"
-        return 1
+        exit 1
     fi
     bad=0
     for unit in {units}; do
@@ -85,15 +90,71 @@ UNITS = """\
             bad=1
         }}
     done
-    return "$bad\""""
+    exit "$bad\""""
+# Where a script has its address, also one that an earlier version wrote
+ADDRESS = re.compile(r"^(?P<config>url = ).*$|(?P<argument>--write-out '%\{http_code\}' -- ).*$", re.MULTILINE)
+HIDDEN = "********"
+AUTHORITY = re.compile(r"(?:(?P<login>[^@]*)@)?(?:\[[^][@]*\]|[^][@:\\]+)(?::[0-9]+)?\Z")
+# A name and a password in whatever a check prints
+LOGIN = re.compile(r"(?<=://)[^\s/@:]*:[^\s/]*(?=@)")
+
+
+# --- addresses -----------------------------------------------------------------------------------------------------
+
+
+class Address(t.NamedTuple):
+    """An address as everybody may see it, and what must not be seen wherever it comes from."""
+
+    shown: str
+    secrets: list[str]
+
+
+def parse_url(url: str) -> Address | None:
+    """None for what is no address, or one that curl could understand in another way."""
+    scheme, _colon, rest = url.partition("://")
+    if scheme not in ("http", "https") or not url.isprintable() or " " in url:
+        return None
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    found = AUTHORITY.match(authority)
+    if not found:
+        return None
+    login = found.group("login") or ""
+    host, path = authority.rpartition("@")[2], re.split(r"[?#]", rest[len(authority):], maxsplit=1)[0]
+    shown = f"{scheme}://{HIDDEN + '@' if login else ''}{host}{path}"
+    if len(rest) > len(authority + path):
+        shown += f"?{HIDDEN}"
+    password = login.partition(":")[2]
+    secrets = dict.fromkeys((login, password, urllib.parse.unquote(password)))
+    # what is shorter is in other words, too, which nobody could read any more
+    return Address(shown, [text for text in secrets if len(text) > 3])
+
+
+def _quoted_for_curl(text: str) -> str:
+    """A value in a configuration file of curl."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def hidden(script: str) -> str:
+    """The text of a script, as everybody may see it."""
+    return ADDRESS.sub(lambda found: (found["config"] or found["argument"]) + HIDDEN, script)
+
+
+def without_logins(text: str) -> str:
+    """What a check printed, without names and passwords in addresses."""
+    return LOGIN.sub(HIDDEN, text)
+
+
+# --- scripts -------------------------------------------------------------------------------------------------------
 
 
 def _body(wanted: t.Mapping[str, t.Any], script_path: str) -> str:
-    """What one attempt does."""
+    """What one attempt does; it ends the shell."""
     if wanted["units"]:
         return UNITS.format(units=" ".join(map(quote, wanted["units"])))
     if wanted["url"] is not None:
-        return URL.format(url=quote(wanted["url"]), shown=quote(PASSWORD.sub("***", wanted["url"])),
+        address = parse_url(wanted["url"])
+        return URL.format(url=_quoted_for_curl(wanted["url"]), shown=quote(address.shown if address else HIDDEN),
                           options="" if wanted["validate_certs"] else "--insecure ",
                           statuses=" | ".join(map(str, wanted["status"])))
     if wanted["port"] is not None:
@@ -102,7 +163,8 @@ def _body(wanted: t.Mapping[str, t.Any], script_path: str) -> str:
         # without an interpreter's name it is one for sh
         return f"    exec {'' if wanted['script'].startswith('#!') else 'sh '}{quote(script_path)}"
     if isinstance(wanted["command"], str):
-        return f"    exec sh -c {quote(wanted['command'])}"
+        # not by "sh -c", whose arguments everybody could read
+        return f"    eval {quote(wanted['command'])}\n    exit"
     return f"    exec {' '.join(quote(str(word)) for word in wanted['command'])}"
 
 

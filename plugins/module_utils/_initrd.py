@@ -27,7 +27,8 @@ MODULES = "/usr/lib/modules"
 MODPROBE = "/etc/modprobe.d/50-ansible-*.conf"
 SETTINGS = {"modules": "add_dracutmodules", "omit_modules": "omit_dracutmodules", "drivers": "add_drivers",
             "omit_drivers": "omit_drivers", "files": "install_items"}
-NAME = re.compile(r"[A-Za-z0-9_./+:@-]+\Z")
+# Its files are shell scripts
+NAME = re.compile(r"[A-Za-z0-9_./+:@][A-Za-z0-9_./+:@-]*\Z")
 DRIVER = re.compile(r"\.ko(\.\w+)?$")
 # A line as of "ls -l", with the time or the year before the path
 LISTED = re.compile(r"^\S+ .* [A-Z][a-z]{2} +\d+ +(?:\d\d:\d\d|\d{4}) (.+?)(?: -> .*)?$", re.MULTILINE)
@@ -53,8 +54,8 @@ class Contents(t.NamedTuple):
 def validate(request: Request) -> None:
     for name in [name for names in request for name in names]:
         if not NAME.match(name):
-            raise TransactionalError(f"'{name}' cannot be given to dracut: only letters, digits and "
-                                     "._/+:@- are possible")
+            raise TransactionalError(f"{name!r} cannot be given to dracut: only letters, digits and ._/+:@- are "
+                                     "possible, and no - at the beginning")
     both = sorted(set(request.modules) & set(request.omit_modules))
     if both:
         raise TransactionalError(f"dracut modules are wanted and omitted as well: {', '.join(both)}")
@@ -114,7 +115,8 @@ def _with_modprobe(request: Request) -> Request:
     """Options of modules count in the initrd as well, and dracut takes their files for this host alone."""
     if not any(request):
         return request
-    return request._replace(files=list(dict.fromkeys([*request.files, *sorted(glob.glob(MODPROBE))])))
+    own = filter(NAME.match, sorted(glob.glob(MODPROBE)))
+    return request._replace(files=list(dict.fromkeys([*request.files, *own])))
 
 
 def _differs(version: str, image: str, request: Request) -> list[str]:
@@ -145,7 +147,7 @@ def ensure(request: Request, check_mode: bool) -> dict[str, t.Any]:
         if before != after:
             write(CONFIG, after, 0o644)
         for version, image in stale.items():
-            command.check(["dracut", "--quiet", "--force", "--kver", version, image])
+            command.check(["dracut", "--quiet", "--force", "--kver", version, image], timeout=command.CHANGE_SECONDS)
             differs = _differs(version, image, request)
             if differs:
                 raise TransactionalError(f"dracut made {image} otherwise than wanted: {'; '.join(differs)}. See "

@@ -17,12 +17,16 @@ from ansible_collections.microos.transactional.plugins.module_utils._errors impo
 
 # As the kernel splits them: only double quotes keep spaces
 WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
-# Without what a shell or GRUB would take as theirs
-ARGUMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(=[^\s\"'\\$`#;&|<>(){}*?!]*)?\Z")
+# ASCII that can be seen, without what a shell or GRUB would take as theirs
+ARGUMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(=[][A-Za-z0-9_.,:=/@+~^%-]*)?\Z")
+# The kernel cuts the whole line at 2048 bytes on most machines, and boot loaders add what finds the system
+LONGEST = 1856
 # What finds the system. They belong to the installation and to the snapshot
 RESERVED = ("BOOT_IMAGE", "init", "initrd", "ro", "root", "rootflags", "rootfstype", "rw")
 # What follows is for init
 END = "--"
+CMDLINE = "/etc/kernel/cmdline"
+GRUB_DEFAULTS = "/etc/default/grub"
 GRUB_VARIABLES = ("GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT")
 
 
@@ -57,8 +61,8 @@ def validate(request: Request) -> None:
     """Refuse what cannot be an argument, what must not be changed here, and contradictions."""
     for argument in (*request.present, *request.replaced, *request.absent):
         if not ARGUMENT.match(argument):
-            raise TransactionalError(f"'{argument}' cannot be given as a kernel argument: it must be 'key' or "
-                                     "'key=value', without spaces, quotes and what a shell takes as its own")
+            raise TransactionalError(f"{argument!r} cannot be given as a kernel argument: it must be 'key' or "
+                                     "'key=value', of letters, digits and []_.,:=/@+~^%-")
         if key(argument) in RESERVED:
             raise TransactionalError(f"'{argument}' is not changed here: {key(argument)} belongs to the installation "
                                      "and to the snapshot, and the host might not boot any more")
@@ -71,6 +75,19 @@ def validate(request: Request) -> None:
     for argument in (*request.present, *request.replaced):
         if any(matches(argument, pattern) for pattern in request.absent):
             raise TransactionalError(f"'{argument}' is wanted, and not wanted as well by 'absent'")
+
+
+def _check(lines: t.Sequence[t.Sequence[str]], where: str) -> None:
+    """Refuse a command line that the kernel would understand otherwise than it was meant."""
+    words = [word for words in lines for word in words]
+    quoted = next((word for word in words if word.count('"') % 2), None)
+    if quoted is not None:
+        raise TransactionalError(f"'{quoted}' in {where} has a quotation mark without its other one, and what comes "
+                                 "after it would belong to it: mend that first")
+    size = len(" ".join(words).encode("utf-8", "surrogateescape"))
+    if size > LONGEST:
+        raise TransactionalError(f"the kernel arguments in {where} would have {size} bytes, and the kernel might cut "
+                                 f"what is more than {LONGEST}")
 
 
 def lacks(words: t.Sequence[str], request: Request) -> list[str]:
@@ -123,11 +140,19 @@ def edit_cmdline(text: str, request: Request) -> str:
     after = edit([words], request)[0]
     if after == words:
         return text
+    _check([after], CMDLINE)
     comments = [line for line in text.splitlines() if line.lstrip().startswith("#")]
     return "\n".join([*comments, " ".join(after)]) + "\n"
 
 
 # --- GRUB ----------------------------------------------------------------------------------------------------------
+
+
+# What shlex and a shell understand alike: texts in quotes and plain ones, without anything that would be expanded, and
+# a comment
+_VISIBLE = r"[^\x00-\x08\x0a-\x1f\x7f"
+PLAIN_VALUE = re.compile(rf"""(?:"(?:{_VISIBLE}"\\$`]|\\{_VISIBLE}$`])*"|'{_VISIBLE}'$`]*'|[A-Za-z0-9_.,:=/@+^%-])*"""
+                         rf"""(?:[ \t]+#{_VISIBLE}]*|[ \t]*)\Z""")
 
 
 def _assignment(name: str) -> t.Pattern:
@@ -139,13 +164,10 @@ def _grub_value(name: str, text: str) -> str:
     if not found:
         return ""
     plus, value = found[-1].groups()
-    try:
-        words = shlex.split(value, comments=True)
-    except ValueError:
-        words = []
-    if plus or re.search(r"[$`]", value) or len(words) > 1 or (not words and value.strip(" '\"")):
-        raise TransactionalError(f"the line '{found[-1].group(0).strip()}' in /etc/default/grub is more than a text in "
+    if plus or not PLAIN_VALUE.match(value):
+        raise TransactionalError(f"the line '{found[-1].group(0).strip()}' in {GRUB_DEFAULTS} is more than a text in "
                                  "quotes, and is not changed here: write it as one")
+    words = [] if value[:1] in (" ", "\t") else shlex.split(value, comments=True)
     return words[0] if words else ""
 
 
@@ -156,7 +178,11 @@ def parse_grub(text: str) -> list[list[str]]:
 def edit_grub(text: str, request: Request) -> str:
     """``/etc/default/grub`` with the arguments, or the same if nothing differs."""
     before = parse_grub(text)
-    for name, old, new in zip(GRUB_VARIABLES, before, edit(before, request)):
+    after = edit(before, request)
+    if after == before:
+        return text
+    _check(after, GRUB_DEFAULTS)
+    for name, old, new in zip(GRUB_VARIABLES, before, after):
         if new == old:
             continue
         value = " ".join(new).replace("\\", "\\\\").replace('"', '\\"')

@@ -19,10 +19,10 @@ from ansible_collections.microos.transactional.plugins.module_utils._errors impo
 from ansible_collections.microos.transactional.plugins.module_utils._files import read, write
 from ansible_collections.microos.transactional.plugins.module_utils._tools import boot_entries, command
 
-CMDLINE = "/etc/kernel/cmdline"
+CMDLINE = arguments.CMDLINE
 # Where sdbootutil looks for it, in this order
 CMDLINES = (CMDLINE, "/usr/lib/kernel/cmdline")
-GRUB_DEFAULTS = "/etc/default/grub"
+GRUB_DEFAULTS = arguments.GRUB_DEFAULTS
 GRUB_CONFIG = "/boot/grub2/grub.cfg"
 SDBOOTUTIL = "/usr/bin/sdbootutil"
 # The line of sdbootutil that has the snapshot's own command line; since August 2025
@@ -99,7 +99,7 @@ def _ensure_grub(request: arguments.Request, _snapshot: int, check_mode: bool) -
     result["changed"] = before != after or booted is None or bool(arguments.lacks(booted, request))
     if result["changed"] and not check_mode:
         write(GRUB_DEFAULTS, after, 0o644)
-        command.check(["grub2-mkconfig", "-o", GRUB_CONFIG])
+        command.check(["grub2-mkconfig", "-o", GRUB_CONFIG], timeout=command.CHANGE_SECONDS)
         differs = arguments.lacks(arguments.first_linux_line(read(GRUB_CONFIG)) or [], request)
         if differs:
             raise TransactionalError(f"grub2-mkconfig made a {GRUB_CONFIG} that differs from {GRUB_DEFAULTS}: "

@@ -9,6 +9,7 @@ Note that this module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
+import os
 import signal
 import typing as t
 
@@ -39,12 +40,17 @@ def run(module: AnsibleModule, work: t.Callable[[Host], dict]) -> t.NoReturn:
     """
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, _interrupted)
+    # whatever the login has, nobody else writes where this makes files and directories
+    os.umask(0o022)
     host = Host()
     try:
         host.require_transactional()
         result = work(host)
     except TransactionalError as exc:
         module.fail_json(**printable(dict(exc.details, msg=f"{host.name}: {exc}")))
+    except OSError as exc:  # a full disk, for instance
+        paths = " and ".join(str(path) for path in (exc.filename, exc.filename2) if path is not None)
+        module.fail_json(msg=printable(f"{host.name}: {paths + ': ' if paths else ''}{exc.strerror or exc}"))
     for warning in result.pop("warnings", []):
         module.warn(printable(warning))
     module.exit_json(**printable(result))

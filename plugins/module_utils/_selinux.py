@@ -32,8 +32,9 @@ RELABEL = "/etc/selinux/.autorelabel"
 # Only while the running kernel has a policy
 ENFORCE = "/sys/fs/selinux/enforce"
 DISABLED = "disabled"
-WORD = re.compile(r"[A-Za-z0-9_.-]+\Z")
-TARGET = re.compile(r"/[^\s'\"]*\Z")  # semanage refuses spaces
+# Not what semanage would take as an option
+WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
+TARGET = re.compile(r"/[^\s\x00-\x1f\x7f'\"]*\Z")  # semanage refuses spaces
 PORT = re.compile(r"[0-9]+(-[0-9]+)?\Z")
 FILE_TYPES = {"--": "f", **{f"-{kind}": kind for kind in "dcbslp"}}
 
@@ -67,15 +68,23 @@ def validate(request: Request) -> None:
         name = key[-1] if key[0] == "port" else key[1]
         pattern = {"boolean": WORD, "fcontext": TARGET, "port": PORT}[key[0]]
         if not pattern.match(name):
-            raise TransactionalError(f"'{name}' cannot be a {key[0]} of SELinux")
+            raise TransactionalError(f"{name!r} cannot be a {key[0]} of SELinux")
         if key[0] != "boolean" and not WORD.match(str(value)):
-            raise TransactionalError(f"'{value}' cannot be a type of SELinux")
+            raise TransactionalError(f"{value!r} cannot be a type of SELinux")
     if request.policy and not WORD.match(request.policy):
         raise TransactionalError(f"'{request.policy}' cannot be the name of a policy")
 
 
 def parse_store(booleans: str, contexts: str, ports: str) -> Local:
     """The differences out of the files that semanage keeps them in."""
+    try:
+        return _parse_store(booleans, contexts, ports)
+    except (ValueError, IndexError) as exc:
+        raise TransactionalError(f"the store of semanage in {STORE} has a line that is not understood ({exc}), so "
+                                 "nothing is changed there") from exc
+
+
+def _parse_store(booleans: str, contexts: str, ports: str) -> Local:
     found: Local = {}
     for line in _lines(booleans):
         name, _equals, value = line.partition("=")
@@ -152,7 +161,8 @@ def _apply(said: t.Sequence[str]) -> None:
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="semanage-") as stream:
         stream.write("\n".join([*said, ""]))
         stream.flush()
-        command.check(["semanage", "import", "-N", "-f", stream.name])  # nothing is loaded into the kernel
+        # nothing is loaded into the kernel
+        command.check(["semanage", "import", "-N", "-f", stream.name], timeout=command.CHANGE_SECONDS)
 
 
 def _is_stale(policy: str) -> bool:
@@ -205,7 +215,7 @@ def ensure(request: Request, check_mode: bool) -> dict[str, t.Any]:
         if said:
             _apply(said)
         elif stale:
-            command.check(["semodule", "--build", "--noreload"])
+            command.check(["semodule", "--build", "--noreload"], timeout=command.CHANGE_SECONDS)
     return {"changed": after != before or bool(said) or stale or relabel or recall,
             "mode": setting(after, "SELINUX") or DISABLED, "relabel": relabel, "customizations": said,
             "diff": [{"before": before, "after": after, "before_header": CONFIG, "after_header": CONFIG},

@@ -88,7 +88,9 @@ devices:
           description: Number of the key slot.
           type: int
         kind:
-          description: As in O(present), or the type of the token if somebody else's program made it.
+          description:
+            - As in O(present), or the type of the token if somebody else's program made it.
+            - V(unbound) is one that does not open the device. It counts as no key, and is not removed.
           type: str
         pcrs:
           description: The registers that the TPM checks, as far as the device tells.

@@ -57,6 +57,9 @@ options:
     description:
       - Succeeds if this HTTP or HTTPS address answers with one of O(status). Redirections are not followed and no proxy
         is used. Needs C(curl) in the snapshot, which openSUSE MicroOS has.
+      - It may have a name and a password, as in V(https://name:password@localhost/), with special characters as C(%40)
+        for C(@). They and what follows a C(?) are in the check's file, which only root can read, and neither in results
+        and differences nor in logs or the list of processes.
     type: str
   status:
     description: Status codes that are right for O(url).
@@ -116,7 +119,10 @@ seealso:
 notes:
   - If a required check needs what is outside of the host, an outage there undoes a good update. Use O(severity=wanted).
   - Inside of a transaction no service runs. There, O(state=checked) is good for commands that look at files.
-  - Scripts are readable for root only, but O(command), O(url) and O(host) can be seen in the list of processes.
+  - The files of checks are readable for root only. But each program's arguments can be seen in the list of processes,
+    also those of the programs that O(command) or O(script) start, so leave secrets to files and standard input there.
+  - O(command) and O(script) are not logged on the host, but they are in differences. Use C(diff=false) for what must
+    not be seen there.
   - Health-checker itself should not be run by hand, as it may reboot the host. O(state=checked) never does.
 """
 
@@ -242,16 +248,23 @@ from ansible_collections.microos.transactional.plugins.module_utils._health_chec
     run_now,
     validate,
 )
+from ansible_collections.microos.transactional.plugins.module_utils._health_scripts import parse_url
+
+
+class Module(AnsibleModule):
+    def _log_invocation(self):
+        """Commands and scripts may hold secrets, which the log of the host must not have."""
+        self.log(f"Invoked with name={self.params['name']} state={self.params['state']}")
 
 
 def main():
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             "name": {"type": "str"},
             "state": {"type": "str", "choices": ["present", "absent", "checked"], "default": "present"},
             "command": {"type": "raw"},
             "units": {"type": "list", "elements": "str"},
-            "url": {"type": "str"},
+            "url": {"type": "str", "no_log": True},
             "status": {"type": "list", "elements": "int", "default": [200]},
             "validate_certs": {"type": "bool", "default": True},
             "port": {"type": "int"},
@@ -267,7 +280,13 @@ def main():
         mutually_exclusive=[KINDS],
         supports_check_mode=True,
     )
-    wanted = module.params
+    wanted = dict(module.params)
+    address = parse_url(wanted["url"]) if wanted["url"] else None
+    if address:
+        # the result has it, without what nobody must know
+        module.params["url"] = address.shown
+        module.no_log_values.discard(wanted["url"])
+        module.no_log_values.update(address.secrets)
 
     def work(host):
         validate(wanted)

@@ -90,3 +90,18 @@ def test_a_wrong_check_is_refused_before_anything_happens(controller, host, heal
     returncode, out = controller.run([health({"name": "a", "command": "true"}, {"name": "b", "severity": "high"})])
     assert returncode == 2 and "severity" in out
     assert not CHECKS.exists()
+
+
+def test_nothing_secret_is_printed(controller, host, health):
+    url = "http://me:geheim@127.0.0.1:9/health?token=verborgen"
+    checks = [{"name": "web", "url": url, "retries": 0, "severity": "wanted"}, {"name": "good", "command": "true"}]
+    out = controller.check([health(*checks, run=True)], arguments=("-vvv", "--diff"))
+    assert "health checks that are wanted failed: web" in " ".join(out.split())
+    assert url in (CHECKS / "wanted.d/web.sh").read_text()
+    returncode, refused = controller.run([health(*checks, {"name": "bad", "url": url + " "})],
+                                         arguments=("-vvv", "--diff"))
+    assert returncode == 2 and "'url' is not an address" in " ".join(refused.split())
+    returncode, wrong = controller.run([health({"name": "bad", "url": url, "severity": "high"})], arguments=("-vvv",))
+    assert returncode == 2 and "severity" in wrong
+    for said in out, refused, wrong:
+        assert "geheim" not in said and "verborgen" not in said

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -100,3 +101,41 @@ def test_no_luks(host, tmp_path):
     (tmp_path / "plain").write_bytes(b"\0" * 4096)
     result = host.module("disk_encryption", devices=[str(tmp_path / "plain")])
     assert result["failed"] and "is no LUKS2 device" in result["msg"]
+
+
+def test_a_key_that_somebody_removes_meanwhile_is_told(host, device, tmp_path):
+    """In place of the program that removes keys: somebody else takes the recovery key, then it goes on."""
+    program = "/usr/bin/systemd-cryptenroll"
+    real, stand_in = tmp_path / "real", tmp_path / "stand-in"
+    shutil.copy(program, real)
+    stand_in.write_text(f"#!/bin/sh\ncryptsetup luksKillSlot -q {device} 1\nexec {real} \"$@\"\n")
+    stand_in.chmod(0o755)
+    there = ("unshare", "--mount", "sh", "-c", f'mount --bind {stand_in} {program} && exec "$@"', "sh")
+    result = host.module("disk_encryption", devices=[device], absent=["password"], _prefix=there)
+    assert result["failed"] and "gone is recovery in slot 1; only the key of the TPM would be left" in result["msg"]
+    assert slots(result) == {2: "tpm2"}
+
+
+def test_tokens_of_others(host, device, tmp_path):
+    """One that names two slots is passed over by systemd-cryptenroll, which takes both for passwords then."""
+    other = json.dumps({"type": "recovery", "keyslots": ["1", "2"]})
+    host.check("cryptsetup", "token", "remove", "--token-id", "0", device)
+    assert host.run("cryptsetup", "token", "import", device, input=other).returncode == 0
+    result = host.module("disk_encryption", devices=[device], present=["password"], absent=["recovery"])
+    assert not result["changed"] and slots(result) == {0: "password", 1: "token recovery", 2: "tpm2"}, result
+    result = host.module("disk_encryption", devices=[device], absent=["password"])
+    assert result["changed"] and slots(result) == {1: "token recovery", 2: "tpm2"}, result
+    host.check("cryptsetup", "open", "--test-passphrase", "--key-file", str(tmp_path / "two"), device)
+
+
+def test_a_change_that_is_at_work_is_no_key(host, device, tmp_path):
+    host.check("cryptsetup", "reencrypt", "--init-only", "--batch-mode", *FAST, "--key-file", str(tmp_path / "one"),
+               "--key-slot", "0", device)
+    keys = slots(host.module("disk_encryption", devices=[device]))
+    assert "unbound" in keys.values(), keys
+
+
+@pytest.mark.parametrize("path", ["-q", "relative", "/dev/null", "/dev/none"])
+def test_what_is_no_device(host, path):
+    result = host.module("disk_encryption", devices=[path], absent=["password"])
+    assert result["failed"] and path in result["msg"] and "exception" not in result

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import json
 import os
 import re
 import shutil
@@ -15,7 +16,10 @@ import signal
 import socket
 import ssl
 import stat
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -51,8 +55,11 @@ def health_checker(host):
 def serving(context=None):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            self.send_response(200 if self.path == "/ok?a=[1]" else 503)
+            if self.path.startswith("/slow"):
+                time.sleep(0.5)
+            self.send_response({"/ok?a=[1]": 200, "/away": 302}.get(self.path, 503))
             self.send_header("Content-Length", "0")
+            self.send_header("Location", "/ok?a=[1]")
             self.end_headers()
 
         def log_message(self, *arguments):
@@ -347,6 +354,114 @@ def test_the_certificate_of_a_url_has_to_be_valid(host, certificate):
 def test_a_certificate_that_is_valid(host, certificate):
     with serving_securely(certificate) as port:
         assert only(checked(host, url=f"https://localhost:{port}/ok?a=[1]"))["ok"]
+
+
+# Run as nobody: prints each command line that there is at some time, once, until it is told to end
+WATCH = """
+import glob, signal, sys
+ended = []
+signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
+seen = set()
+while not ended:
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            with open(path, "rb") as stream:
+                seen.add(stream.read().replace(bytes(1), b" "))
+        except OSError:
+            pass
+sys.stdout.buffer.write(b"\\n".join(seen))
+"""
+
+
+@contextlib.contextmanager
+def watching():
+    """What another local user sees of the arguments of processes."""
+    process = subprocess.Popen(["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", sys.executable, "-c",
+                                WATCH], stdout=subprocess.PIPE)
+    seen = []
+    try:
+        yield seen
+    finally:
+        process.terminate()
+        seen += process.communicate()[0].decode("utf-8", "replace").splitlines()
+
+
+def test_what_is_secret_in_an_address_is_seen_by_root_alone(host, server):
+    url = f"http://me:ge%40heim@127.0.0.1:{server}/slow?token=verborgen"
+    secrets = ("heim", "verborgen")
+    shown = f"http://********@127.0.0.1:{server}/slow?********"
+    check = {"name": "web", "url": url, "retries": 0}
+    with watching() as seen:
+        results = [host.module("health_check", **check, _check=True), host.module("health_check", **check),
+                   checked(host), checked(host, **check)]
+        plugin = host.run("sh", f"{DIRECTORY}/required.d/web.sh")
+    assert any(line.startswith("curl ") for line in seen) and any("web.sh try" in line for line in seen)
+    assert not [line for line in seen if any(secret in line for secret in secrets)]
+    text = Path(f"{DIRECTORY}/required.d/web.sh").read_text()
+    assert f'url = "{url}"' in text
+    for result in results:
+        assert not any(secret in json.dumps(result) for secret in secrets)
+    assert results[1]["changed"] and results[0]["diff"] == results[1]["diff"]
+    assert [result["invocation"]["module_args"]["url"] for result in results] == [shown, shown, None, shown]
+    assert f"{shown} answered with status 503" in plugin.stdout == only(results[2])["output"] + plugin.stdout[
+        plugin.stdout.index("\nhealth check"):]
+    # another password is another check, also if nothing of it is shown
+    other = host.module("health_check", **dict(check, url=url.replace("heim", "heimer")))
+    assert other["changed"] and "differs" in other["diff"][0]["after_header"] and "heim" not in json.dumps(other)
+    gone = host.module("health_check", name="web", state="absent")
+    assert gone["changed"] and "heim" not in json.dumps(gone)
+    refused = host.module("health_check", name="web", url="ftp://me:geheim@h/")
+    assert refused["failed"] and "geheim" not in json.dumps(refused)
+
+
+def test_a_line_is_in_no_list_of_processes(host):
+    with watching() as seen:
+        assert only(checked(host, command="geheim=1; sleep 0.5; sleep 0.1"))["ok"]
+    assert any(line.startswith("sleep 0.5") for line in seen)
+    assert not [line for line in seen if "geheim" in line]
+
+
+def test_modes_do_not_depend_on_the_caller(host):
+    before = os.umask(0)
+    try:
+        result = host.module("health_check", name="web", script="exit 0")
+    finally:
+        os.umask(before)
+    paths = [path for path in result["files"] if not os.path.islink(path)]
+    directories = {os.path.dirname(path) for path in result["files"]} | {DIRECTORY, os.path.dirname(DIRECTORY)}
+    modes = {path: stat.S_IMODE(os.stat(path).st_mode) for path in [*paths, *directories]}
+    assert not [path for path, mode in modes.items() if mode & 0o022], modes
+    for path in paths:
+        assert bool(modes[path] & 0o077) == path.endswith(".service")
+
+
+def test_a_redirection_is_not_followed(host, server):
+    url = f"http://me:geheim@127.0.0.1:{server}/away"
+    assert only(checked(host, url=url, status=[302]))["ok"]
+    assert "answered with status 302" in only(checked(host, url=url, retries=0))["output"]
+
+
+def test_output_without_end_is_kept_nowhere(host):
+    small = ("sh", "-c", 'ulimit -f 1024 && exec "$@"', "sh")  # files of the module and of what it runs
+    found = only(checked(host, command="yes", deadline=1, _prefix=small))
+    assert (found["ok"], found["rc"]) == (False, 124)
+    assert found["output"].startswith("y\ny\n") and len(found["output"]) < 10000
+
+
+def test_a_full_disk_leaves_the_check_as_it_was(host):
+    host.module("health_check", name="web", script="exit 0")
+    before = files("web")
+    tiny = ("unshare", "--mount", "sh", "-c",
+            f"mount -t tmpfs -o size=8k none /mnt && cp -a {DIRECTORY}/required.d/. /mnt && "
+            f"head -c 4096 /dev/zero >/mnt/x && mount --bind /mnt {DIRECTORY}/required.d && "
+            '"$@"; code=$?; cat /mnt/web.sh >&2; exit $code', "sh")
+    # of the two files that change, the second one does not find room
+    process = host.start_module("health_check", name="web", script="exit 1", deadline=7, _prefix=tiny)
+    out, err = process.communicate()
+    result = json.loads(out)
+    assert result["failed"] and "No space left on device" in result["msg"], result
+    assert err == before[f"{DIRECTORY}/required.d/web.sh"]
+    assert files("web") == before
 
 
 def test_scripts(host):

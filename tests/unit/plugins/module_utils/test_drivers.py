@@ -15,7 +15,9 @@ from ansible_collections.microos.transactional.plugins.module_utils._drivers imp
     newest,
     parse_modinfo,
     parse_versions,
+    validate,
 )
+from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 
 FLAGS = "SMP preempt mod_unload modversions"
 KERNEL = Kernel("6.2-1-default", f"6.2-1-default {FLAGS}", {"a": 1, "b": 2}, {"of_another"})
@@ -62,3 +64,22 @@ def test_config():
     assert config_text(Request("drivers", ["a"], [], {})) == ""
     request = Request("drivers", [], ["b"], {"c": " d=1  e "})
     assert config_text(request) == "# Written by Ansible\nblacklist b\noptions c d=1 e\n"
+
+
+@pytest.mark.parametrize("change", [
+    {"name": "../x"}, {"name": "-x"}, {"name": "x\n"}, {"name": ""}, {"modules": ["-x"]}, {"modules": ["x\n"]},
+    {"modules": ["no such"]}, {"blacklist": ["x\ninstall x /bin/sh"]}, {"options": {"x\n": "a=1"}},
+    {"options": {"x": "a=1 # b"}}, {"options": {"x": "a=\\"}}, {"options": {"x": 'a="b'}},
+    {"options": {"x": 'a="b c"'}},
+    {"options": {"x": "a=\0"}}, {"options": {"x": "a=\u00e9"}}, {"options": {"x": ""}}, {"options": {"x": "-r"}},
+])
+def test_what_modprobe_would_not_read_as_it_was_meant_is_refused(change):
+    with pytest.raises(TransactionalError, match="cannot be|have to be words"):
+        validate(Request("x", [], [], {})._replace(**change))
+
+
+def test_what_is_written_is_a_line_for_each():
+    request = Request("x", ["a"], ["b", "c_d-e"], {"f": 'a=1\n\tb="c"  d', "g": "x=!$%&'()*+,-./:;<=>?@[]^_`{|}~"})
+    validate(request)
+    assert config_text(request).splitlines()[1:] == [
+        "blacklist b", "blacklist c_d-e", 'options f a=1 b="c" d', "options g x=!$%&'()*+,-./:;<=>?@[]^_`{|}~"]

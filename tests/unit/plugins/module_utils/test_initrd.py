@@ -6,8 +6,11 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
+from ansible_collections.microos.transactional.plugins.module_utils import _initrd
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._initrd import (
     Request,
@@ -50,6 +53,10 @@ def test_the_configuration():
 @pytest.mark.parametrize("request_, message", [
     (NOTHING._replace(drivers=["a b"]), "'a b' cannot be given to dracut"),
     (NOTHING._replace(drivers=['$(id)"']), "cannot be given to dracut"),
+    (NOTHING._replace(modules=["a\n"]), "cannot be given to dracut"),
+    (NOTHING._replace(modules=["-a"]), "cannot be given to dracut"),
+    (NOTHING._replace(files=["/a\0"]), "cannot be given to dracut"),
+    (NOTHING._replace(files=["/\u00e9"]), "cannot be given to dracut"),
     (NOTHING._replace(modules=["a"], omit_modules=["a"]), "wanted and omitted as well: a"),
     (NOTHING._replace(drivers=["a-b"], omit_drivers=["a_b"]), "drivers are wanted and omitted as well: a_b"),
     (NOTHING._replace(files=["etc/a"]), "need their whole path: etc/a"),
@@ -70,3 +77,20 @@ def test_what_an_initrd_contains():
     assert lacks(contents, Request(["crypt"], ["dash"], ["nvme"], ["aesni-intel"], ["/etc/x"]), []) == [
         "dracut module crypt is missing", "dracut module dash is there", "driver nvme is missing",
         "driver aesni-intel is there", "file /etc/x is missing"]
+
+
+def test_a_shell_reads_what_was_given(tmp_path):
+    path = tmp_path / "dracut.conf"
+    every = "aZ09_./+:@-"
+    path.write_text(config_text(Request([every], ["b"], [every, "c"], ["d"], ["/" + every])))
+    names = "add_dracutmodules", "omit_dracutmodules", "add_drivers", "omit_drivers", "install_items"
+    script = '. "$0"; printf "%s|" ' + " ".join(f'"${name}"' for name in names)
+    done = subprocess.run(["bash", "-c", script, path], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (f" {every} | b | {every} c | d | /{every} |", "")
+
+
+def test_a_file_of_another_name_is_not_written_into_the_script(monkeypatch, tmp_path):
+    for name in ("50-ansible-good.conf", "50-ansible-$(touch x).conf", "50-ansible-a b.conf"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(_initrd, "MODPROBE", f"{tmp_path}/50-ansible-*.conf")
+    assert _initrd._with_modprobe(NOTHING._replace(modules=["a"])).files == [f"{tmp_path}/50-ansible-good.conf"]

@@ -66,9 +66,25 @@ def test_config():
     ({"contexts": [{"target": "/srv/a b", "type": "t", "file_type": "a"}]}, "'/srv/a b' cannot be"),
     ({"ports": [{"port": "http", "protocol": "tcp", "type": "t"}]}, "'http' cannot be a port"),
     ({"ports": [{"port": "80", "protocol": "tcp", "type": "a;b"}]}, "'a;b' cannot be a type"),
-    ({"policy": "a/b"}, "'a/b' cannot be the name of a policy")])
+    ({"policy": "a/b"}, "'a/b' cannot be the name of a policy"),
+    # what semanage would take as an option, as another line, or as another file
+    ({"booleans": {"-D": True}}, "'-D' cannot be a boolean"),
+    ({"booleans": {"a\nboolean -D": True}}, "cannot be a boolean"),
+    ({"contexts": [{"target": "/srv/a\0", "type": "t", "file_type": "a"}]}, "cannot be a fcontext"),
+    ({"contexts": [{"target": "/srv/a\n", "type": "t", "file_type": "a"}]}, "cannot be a fcontext"),
+    ({"contexts": [{"target": "/srv/a", "type": "-D", "file_type": "a"}]}, "'-D' cannot be a type"),
+    ({"ports": [{"port": "80\n", "protocol": "tcp", "type": "t"}]}, "cannot be a port"),
+    ({"ports": [{"port": "80", "protocol": "tcp", "type": "t\n"}]}, "cannot be a type"),
+    ({"policy": ".."}, "'..' cannot be the name of a policy"),
+    ({"policy": "targeted\nSELINUX=disabled"}, "cannot be the name of a policy")])
 def test_what_cannot_be(change, said):
     request = Request(None, None, {}, [], [], True)
     validate(request)
     with pytest.raises(TransactionalError, match=said.replace("(", r"\(")):
         validate(request._replace(**change))
+
+
+@pytest.mark.parametrize("store", [("", "/srv\n", ""), ("", "/srv web_t:a\n", ""), ("", "", "portcon\n")])
+def test_a_store_that_is_not_understood(store):
+    with pytest.raises(TransactionalError, match="has a line that is not understood"):
+        parse_store(*store)
