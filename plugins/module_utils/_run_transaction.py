@@ -131,7 +131,9 @@ class RunTransaction:
     def _tell_recovered(self, transaction: Transaction) -> None:
         if transaction.recovered:
             numbers = ", ".join(map(str, transaction.recovered))
-            self.warnings.append(f"deleted what an interrupted run had left: snapshot {numbers}")
+            self.warnings.append(f"deleted what an interrupted run had left: snapshot {numbers}. It was never closed, so "
+                                 "nothing of its work was kept. If that run ended well, its play lacks the task "
+                                 f"'{MODULE}: {{state: closed}}'")
 
     def _told(self, resident: _resident.Resident) -> dict:
         return {"changed": False, "engine": self._engine.name, "base": resident.details["base"],
