@@ -228,8 +228,12 @@ class InsideConnection:
     def _send(self, cmd, in_data, sudoable):
         """Send a command that enters. Its nonce is used up, as what it prints may tell it to those who come later."""
         nonce, self._nonce = self._nonce, None
-        answer = super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
-        returncode, stdout, stderr = answer
+        returncode, stdout, stderr = super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
+        # ansible.builtin.local before core 2.19 leaves it there, in front of a file
+        success = self.become and self.become.success and to_bytes(self.become.success) + b"\n"
+        if success and stdout.startswith(success):
+            stdout = stdout[len(success):]
+        answer = returncode, stdout, stderr
         said = returncode == REFUSED and re.search(
             rf"{nonce} (none|dead|user) ?(.*?)\r?$", f"{to_text(stdout)}\n{to_text(stderr)}", re.MULTILINE)
         if said:
