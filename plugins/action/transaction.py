@@ -11,12 +11,18 @@ import platform
 import re
 import subprocess
 
-from ansible.module_utils.common.validation import check_type_list
+from ansible.module_utils.common.validation import check_type_dict, check_type_list
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import connection_loader
+from ansible.utils.collection_loader import AnsibleCollectionConfig
 
 from ansible_collections.microos.transactional.plugins.module_utils._tools import snapper
-from ansible_collections.microos.transactional.plugins.plugin_utils import _role_arguments, _run
+from ansible_collections.microos.transactional.plugins.plugin_utils import (
+    _role_arguments,
+    _role_call,
+    _run,
+    _secrets,
+)
 from ansible_collections.microos.transactional.plugins.plugin_utils._outside import outside
 
 MODULE = "microos.transactional.transaction"
@@ -27,11 +33,18 @@ VALUE_LENGTH = 200
 UNPRINTABLE = re.compile(rf"[\x00-\x1f\x7f-\x9f\u2028\u2029{snapper.UNSTORABLE}]+")
 # For a git that waits for a file server or has a huge checkout; the commit is only for information
 GIT_SECONDS = 10
+# A variable of the role's, where it is used within its own work
+JOINS = "__transaction_joins"
 
 # This is imported by the process that forks one for each task. Core loads its own connections there as well; otherwise
 # each task inside would read the options of its connection anew, for a fifth of its time.
 for connection in CONNECTIONS:
     connection_loader.get(connection, class_only=True)
+
+# During a playbook of a collection, core looks for short names of roles and modules in that collection first, also for
+# those in the owner's roles. The playbooks of this collection use full names only, and the owner's roles run unchanged.
+if AnsibleCollectionConfig.default_collection == "microos.transactional":
+    AnsibleCollectionConfig.default_collection = None
 
 
 def git_commit(directory: str) -> str:
@@ -52,6 +65,31 @@ def printable(value: object) -> str:
     return UNPRINTABLE.sub(" ", str(value)).strip()[:VALUE_LENGTH].strip()
 
 
+def as_dict(value: object) -> dict:
+    """A dictionary, or the text of one, as extra variables and surveys give it."""
+    return check_type_dict(value) if value else {}
+
+
+def flat(value: object) -> list:
+    """The items of a list of lists, or of one item alone, as the role takes them."""
+    if isinstance(value, (list, tuple)):
+        return [item for part in value for item in flat(part)]
+    return [value]
+
+
+def told_by_role(answer: dict) -> str:
+    """Why a close was refused, with the advice that fits who uses the role, which ends the transaction then."""
+    if answer.get("shadowed_writes"):
+        return ("written in the snapshot, but hidden after the boot by what is mounted there: "
+                f"{', '.join(answer['shadowed_writes'])}. The transaction is aborted, nothing of it is kept. Do such "
+                "work after the activation, outside of the transaction, or set transaction_shadowed_writes to 'warn' "
+                "to lose these writes")
+    if answer.get("running"):
+        return (f"something still runs in the snapshot and would go on writing into it: {'; '.join(answer['running'])}."
+                " The transaction is aborted, nothing of it is kept. Have the work wait for its jobs (async_status)")
+    return answer["msg"]
+
+
 class ActionModule(ActionBase):
     TRANSFERS_FILES = False
     _supports_check_mode = True
@@ -61,21 +99,29 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         result = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        refusal = self._refusal(arguments, task_vars)
+        by_role = _role_call.is_role(self._task)
+        opens = arguments.get("state") == "open"
+        refusal = self._refusal(arguments, task_vars) or (opens and by_role and self._refused_call(result, task_vars))
         if refusal:
             return dict(result, failed=True, msg=refusal)
-        if arguments.get("state") == "open":
+        if opens and self._task.get_vars().get(JOINS):
+            return dict(result, changed=False, opened=False, questions=self._questions(arguments, task_vars))
+        if opens:
             arguments["description"] = arguments.get("description") or task_vars.get("ansible_play_name", "")
-            arguments["provenance"] = self._provenance(arguments.get("provenance") or {}, task_vars)
+            arguments["provenance"] = self._provenance(arguments.get("provenance"), task_vars)
         arguments["_run"] = _run.as_argument()
         with outside(self._connection):
             # whether the holder of a busy host still lives can be told from here alone, so ask before waiting
             answer = self._execute_module(MODULE, dict(arguments, wait=0), task_vars=task_vars)
-            holder = answer.get("holder") if arguments.get("state") == "open" else None
+            holder = answer.get("holder") if opens else None
             if holder and _run.has_ended(holder["run"]):
                 answer = self._execute_module(MODULE, dict(arguments, _replace=holder["id"]), task_vars=task_vars)
             elif answer.get("failed") and answer.get("busy") and int(arguments.get("wait") or 0) > 0:
                 answer = self._execute_module(MODULE, arguments, task_vars=task_vars)
+        if opens and by_role:
+            answer["questions"] = self._questions(arguments, task_vars)
+        elif by_role and answer.get("failed"):
+            answer["msg"] = told_by_role(answer)
         return dict(result, **answer)
 
     def _refusal(self, arguments, task_vars):
@@ -85,16 +131,57 @@ class ActionModule(ActionBase):
                     f"work on the running system instead of the transaction. Set 'connection: {CONNECTIONS[0]}' (or "
                     "local) for the play or block; an ansible_connection in the inventory outweighs that and has to "
                     "be removed or changed")
-        provenance = arguments.get("provenance") or {}
-        if isinstance(provenance, dict) and not all(KEY.match(str(name)) for name in provenance):
+        return self._refused_words(arguments, task_vars) or self._refused_roles(arguments, task_vars)
+
+    def _refused_words(self, arguments, task_vars):
+        """Why the snapshot cannot get the description and the provenance."""
+        try:
+            provenance = as_dict(arguments.get("provenance"))
+        except (TypeError, ValueError):
+            return (f"'provenance' has to be a dictionary, or the text of one in JSON, but is "
+                    f"{arguments['provenance']!r}")
+        if not all(KEY.match(str(name)) for name in provenance):
             return "the keys of 'provenance' may have letters, digits, '_', '.' and '-' only"
-        wrong = _role_arguments.problems(check_type_list(arguments.get("roles") or []), self._task.collections or [],
-                                         task_vars, self._templar, self._loader)
+        words = {"description": arguments.get("description"), **{f"provenance '{name}'": value
+                                                                 for name, value in provenance.items()}}
+        words = {name: value for name, value in words.items() if value}
+        if not words:
+            return None
+        everybody = "and everybody on the host can read what a snapshot tells of its making. Nothing was opened"
+        if self._task.no_log:
+            return f"the task has 'no_log' and the {next(iter(words))} is given, {everybody}"
+        secrets = _secrets.known(task_vars) | _secrets.known(arguments)
+        for name, value in words.items():
+            if _secrets.is_vaulted(value) or _secrets.is_told(str(value), secrets):
+                return f"the {name} has a secret in it, a password or a value that comes from a vault, {everybody}"
+        return None
+
+    def _refused_roles(self, arguments, task_vars):
+        """Why a role would fail when its turn comes."""
+        roles = check_type_list(arguments.get("roles") or [])
+        if not all(isinstance(role, str) for role in roles):
+            return None if _role_call.is_role(self._task) else "'roles' has to be a list of names of roles"
+        wrong = _role_arguments.problems(roles, self._task.collections or [], task_vars, self._templar, self._loader)
         return f"{'. '.join(wrong)}. Nothing was opened, and nothing was done on the host" if wrong else None
+
+    def _refused_call(self, result, task_vars):
+        """Why the role cannot do what it is asked for."""
+        known = _role_arguments.options(self._task._role.get_role_path(), self._loader)
+        wrong, doubtful = _role_call.misspelt(known, task_vars, _role_call.given(self._task))
+        roles, tasks, checks, places = (self._templar.template(task_vars[name]) for name in (
+            "transaction_roles", "transaction_tasks", "transaction_checks", "__transaction_places"))
+        wrong += _role_call.work(*map(flat, (roles, tasks, checks)), places)
+        result.setdefault("warnings", []).extend(doubtful)
+        return f"{'. '.join(wrong)}. Nothing was opened, and nothing was done on the host" if wrong else None
+
+    def _questions(self, arguments, task_vars):
+        """Variables by which the listed roles ask whether they may reboot the host."""
+        return _role_arguments.reboots(check_type_list(arguments.get("roles") or []), self._task.collections or [],
+                                       task_vars, self._loader)
 
     def _provenance(self, given, task_vars):
         known = {"play": task_vars.get("ansible_play_name", ""), "user": getpass.getuser(),
                  "controller": platform.node(), "git_commit": git_commit(self._loader.get_basedir()),
                  "job": task_vars.get("awx_job_id", "")}
-        known.update(given)
+        known.update(as_dict(given))
         return {name: printable(value) for name, value in known.items() if printable(value)}

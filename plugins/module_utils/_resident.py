@@ -22,7 +22,7 @@ import subprocess
 import time
 import typing as t
 
-from ansible_collections.microos.transactional.plugins.module_utils import _processes
+from ansible_collections.microos.transactional.plugins.module_utils import _furniture, _processes
 from ansible_collections.microos.transactional.plugins.module_utils._errors import Busy, TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._tools import command
 
@@ -35,6 +35,7 @@ GUARD = 'echo "ended $("$@" 2>"$0.err" >"$0"; echo $?)" >>"$0"'
 # Runs inside. Everybody who enters touches the mark. Without use for the idle time, and with nobody inside, it ends.
 STAY = f"""
 umask 022
+{_furniture.FURNISH}
 mkdir -p {DIRECTORY} /tmp/.ansible_async && chmod 1777 /tmp/.ansible_async
 echo "$1 $2" >{INSIDE} && : >{DIRECTORY}/"$1" && echo $$
 [ "$3" -gt 0 ] || exec sleep infinity

@@ -15,7 +15,13 @@ import os
 import time
 import typing as t
 
-from ansible_collections.microos.transactional.plugins.module_utils import _difference, _processes, _resident
+from ansible_collections.microos.transactional.plugins.module_utils import (
+    _difference,
+    _furniture,
+    _processes,
+    _resident,
+    _services,
+)
 from ansible_collections.microos.transactional.plugins.module_utils._errors import Busy, TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
 from ansible_collections.microos.transactional.plugins.module_utils._namespace import (
@@ -131,7 +137,9 @@ class RunTransaction:
     def _tell_recovered(self, transaction: Transaction) -> None:
         if transaction.recovered:
             numbers = ", ".join(map(str, transaction.recovered))
-            self.warnings.append(f"deleted what an interrupted run had left: snapshot {numbers}")
+            self.warnings.append(f"deleted what an interrupted run had left: snapshot {numbers}. It was never closed, "
+                                 "so nothing of its work was kept. If that run ended well, its play lacks the task "
+                                 f"'{MODULE}: {{state: closed}}'")
 
     def _told(self, resident: _resident.Resident) -> dict:
         return {"changed": False, "engine": self._engine.name, "base": resident.details["base"],
@@ -195,7 +203,7 @@ class RunTransaction:
         if resident.is_view:
             resident.release()
             return dict(self._told(resident), transaction=None, pending=self.host.default() != self.host.current,
-                        **self._report(resident, []))
+                        services=[], **self._report(resident, []))
         if not resident.alive():
             with Transaction.resume(self._engine, resident) as transaction:
                 raise TransactionalError(
@@ -203,9 +211,12 @@ class RunTransaction:
                     "by a kill, a stop of its service or for want of use, so it cannot be told whether all the work "
                     "is in it")
         self._refuse_while_running(resident)
+        _furniture.take_out(resident.pid, snapper.path_of(resident.details["snapshot"]))
         changes = self._changes(resident)
         self._check_shadowed(resident, changes, shadowed_writes)
-        result = dict(self._told(resident), transaction=None, **self._report(resident, changes))
+        services = _services.differences(*(snapper.path_of(resident.details[name]) for name in ("base", "snapshot")),
+                                         changes)
+        result = dict(self._told(resident), transaction=None, services=services, **self._report(resident, changes))
         if check_mode:
             return dict(result, changed=bool(changes))
         with Transaction.resume(self._engine, resident) as transaction:
@@ -245,7 +256,8 @@ class RunTransaction:
             exc.add("The transaction stays open: mend that and close again, or abort")
             raise
         # these are made where the snapshot has none, for the transaction to work
-        points = {parent for path in (*live, *PRIVATE, *LENT, *_scratch(after)) for parent in _parents(path)}
+        made = (*live, *PRIVATE, *LENT, *_scratch(after), _furniture.SHUT_IN)
+        points = {parent for path in made for parent in _parents(path)}
         return [(path, kind) for path, kind in found
                 if not is_trace(path) and not (kind == _difference.ADDED and path in points)]
 

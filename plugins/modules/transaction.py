@@ -224,6 +224,23 @@ files_count:
   description: How many such files there are.
   type: int
   returned: with O(state=closed)
+services:
+  description:
+    - Units of systemd that behave in another way from the activation on. Nothing is started, restarted or stopped
+      inside.
+  type: list
+  elements: dict
+  returned: with O(state=closed)
+  sample: [{name: chronyd.service, change: enabled}]
+  contains:
+    name:
+      description: Name of the unit.
+      type: str
+    change:
+      description:
+        - V(enabled) or V(disabled), or V(modified) if it is enabled as before, but its unit file or a drop-in of it
+          differs.
+      type: str
 files_of_packages:
   description: Number of further files that differ because of the packages above.
   type: int

@@ -30,6 +30,8 @@ from ansible.plugins.loader import become_loader
 from ansible_collections.microos.transactional.plugins.plugin_utils import _run
 
 DIRECTORY = "/run/microos-transactional"
+# Inside, what does not act on the running system; first in the PATH
+PROGRAMS = "/run/microos-transactional-programs"
 # Exit status, together with a line that starts with the nonce
 REFUSED = 79
 NOT_FOUND = 44
@@ -51,6 +53,7 @@ refuse() { printf '%s\\n' "$n $*" >&2; exit {REFUSED}; }
 n=$1
 [ -e "{DIRECTORY}/$2" ] || refuse dead "$3"
 : >"{DIRECTORY}/$2"
+export "PATH={PROGRAMS}:${PATH:-/usr/sbin:/usr/bin:/sbin:/bin}"
 export TRANSACTIONAL_UPDATE=true "TRANSACTIONAL_UPDATE_ROOT=/.snapshots/$3/snapshot"
 [ "$4" = root ] && exec /bin/sh -c "$5"
 id -u "$4" >/dev/null 2>&1 || refuse user "$4"
@@ -62,7 +65,9 @@ AT_HOME = "cd 2>/dev/null; "
 
 def _one_line(script: str) -> str:
     """Any login shell takes it as one quoted word."""
-    return "; ".join(script.replace("{DIRECTORY}", DIRECTORY).replace("{REFUSED}", str(REFUSED)).strip().splitlines())
+    for name, value in {"{DIRECTORY}": DIRECTORY, "{PROGRAMS}": PROGRAMS, "{REFUSED}": str(REFUSED)}.items():
+        script = script.replace(name, value)
+    return "; ".join(script.strip().splitlines())
 
 
 OUTSIDE, INSIDE = _one_line(OUTSIDE), _one_line(INSIDE)
@@ -223,8 +228,12 @@ class InsideConnection:
     def _send(self, cmd, in_data, sudoable):
         """Send a command that enters. Its nonce is used up, as what it prints may tell it to those who come later."""
         nonce, self._nonce = self._nonce, None
-        answer = super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
-        returncode, stdout, stderr = answer
+        returncode, stdout, stderr = super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
+        # ansible.builtin.local before core 2.19 leaves it there, in front of a file
+        success = self.become and self.become.success and to_bytes(self.become.success) + b"\n"
+        if success and stdout.startswith(success):
+            stdout = stdout[len(success):]
+        answer = returncode, stdout, stderr
         said = returncode == REFUSED and re.search(
             rf"{nonce} (none|dead|user) ?(.*?)\r?$", f"{to_text(stdout)}\n{to_text(stderr)}", re.MULTILINE)
         if said:

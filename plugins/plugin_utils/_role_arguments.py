@@ -12,6 +12,7 @@ Note that this plugin util is PRIVATE to the collection.
 from __future__ import annotations
 
 import os
+import re
 import typing as t
 
 from ansible import constants
@@ -19,8 +20,10 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.playbook.role.include import RoleInclude
 
+REBOOT = re.compile(r"^(\w+_transactional_update_reboot_ok)\s*:", re.MULTILINE)
 
-def _options(path: str, loader: t.Any) -> dict:
+
+def options(path: str, loader: t.Any) -> dict:
     """What the spec of a role says of its variables, read from where Ansible reads it."""
     for name in ("argument_specs", "main"):
         for extension in constants.YAML_FILENAME_EXTENSIONS:
@@ -43,18 +46,41 @@ def _values(options: t.Iterable[str], task_vars: t.Mapping, templar: t.Any) -> d
     return values
 
 
+def _path(role: str, collections: t.Sequence[str], loader: t.Any) -> str | None:
+    """Where a role is, as Ansible finds it. One that is not found is an error of Ansible's when its turn comes."""
+    try:
+        return RoleInclude.load(role, play=None, loader=loader, collection_list=collections).get_role_path()
+    except AnsibleError:
+        return None
+
+
+def reboots(roles: t.Iterable[str], collections: t.Sequence[str], task_vars: t.Mapping, loader: t.Any) -> list[str]:
+    """Variables, not set, by which roles ask whether they may reboot a transactional host after each package.
+
+    Roles of linux-system-roles do not go on before they have an answer. Inside of a transaction it can only be no.
+    """
+    found: dict[str, None] = {}
+    for path in filter(None, (_path(role, collections, loader) for role in dict.fromkeys(roles))):
+        for extension in constants.YAML_FILENAME_EXTENSIONS:
+            file = os.path.join(path, "defaults", "main" + extension)
+            if loader.path_exists(file):
+                with open(file, encoding="utf-8", errors="replace") as stream:
+                    found.update(dict.fromkeys(REBOOT.findall(stream.read())))
+    return [name for name in found if name not in task_vars]
+
+
 def problems(roles: t.Iterable[str], collections: t.Sequence[str], task_vars: t.Mapping, templar: t.Any,
              loader: t.Any) -> list[str]:
-    """What is wrong, by role. A role that is not found is an error of Ansible's when its turn comes."""
+    """What is wrong, by role."""
     found = []
     for role in dict.fromkeys(roles):
+        path = _path(role, collections, loader)
         try:
-            path = RoleInclude.load(role, play=None, loader=loader, collection_list=collections).get_role_path()
-            options = _options(path, loader)
+            known = options(path, loader) if path else {}
         except AnsibleError:
             continue
-        values = _values(options, task_vars, templar)
-        spec = {name: options[name] for name in values}
+        values = _values(known, task_vars, templar)
+        spec = {name: known[name] for name in values}
         errors = ArgumentSpecValidator(spec).validate(values, validate_role_argument_spec=True).error_messages
         if errors:
             found.append(f"role {role}: {'; '.join(errors)}")

@@ -269,3 +269,15 @@ def test_fetch_what_is_missing(connect, stock, tmp_path):
     stock.answer = (_inside.NOT_FOUND, b"", b"")
     with pytest.raises(AnsibleFileNotFound, match="no file /missing"):
         connect().fetch_file("/missing", str(tmp_path / "file"))
+
+
+def test_a_file_without_the_word_of_the_escalation(connect, stock, tmp_path):
+    """Core's local connection leaves it in front of what the command prints, before 2.19."""
+    connection = connect(LOCAL)
+    connection._configured_login = lambda: "admin"
+    for content in (b"a file\n", b"BECOME-SUCCESS-of another\n"):
+        def exec_command(*_args, content=content, **_kwargs):
+            return 0, connection.become.success.encode() + b"\n" + content, b""
+        stock.exec_command = exec_command
+        connection.fetch_file("/etc/file", str(tmp_path / "file"))
+        assert (tmp_path / "file").read_bytes() == content
