@@ -291,8 +291,7 @@ def test_secrets_that_would_not_be_read_as_they_are(host, arguments, words):
     assert etc() == before
 
 
-def test_a_password_is_in_no_argument_of_a_process(host, inside):  # noqa: F811
-    """All that was started is in the audit of a shell that stands in for zypper."""
+def test_inside_of_a_transaction_a_password_is_in_its_snapshot_alone(host, inside):  # noqa: F811
     assert host.module("repository", _prefix=inside, name="new", baseurl=["https://localhost/"], username=USER,
                        password=PASSWORD)["changed"]
     told = host.run("grep", "-rl", PASSWORD, "/etc", "/run/microos-transactional", "/var/log").stdout.split()
