@@ -66,8 +66,7 @@ def _detached(root: str) -> int:
 
 
 def _refuse_mounts_below(root: str) -> None:
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
-        found = mounts.parse_mountinfo(stream.read())
+    found = mounts.parse_mountinfo(mounts.read_mountinfo())
     top = os.path.realpath(root).rstrip("/") + "/"
     below = sorted({mount.target for mount in found if mount.target.startswith(top)})
     if below and top != "/":

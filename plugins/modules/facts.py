@@ -175,6 +175,7 @@ from ansible_collections.microos.transactional.plugins.module_utils import _modu
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._facts import facts
 from ansible_collections.microos.transactional.plugins.module_utils._snapshot_diff import find_snapshot
+from ansible_collections.microos.transactional.plugins.module_utils._text import printable
 
 
 def main():
@@ -196,8 +197,8 @@ def main():
     try:
         found = facts(module.params["engine"], module.params["use_package"], packages_of if wanted else None)
     except TransactionalError as exc:
-        module.fail_json(msg=str(exc), **exc.details)
-    module.exit_json(changed=False, ansible_facts=found)
+        module.fail_json(**printable(dict(exc.details, msg=str(exc))))
+    module.exit_json(changed=False, ansible_facts=printable(found))
 
 
 if __name__ == "__main__":

@@ -116,6 +116,7 @@ from ansible_collections.microos.transactional.plugins.module_utils._errors impo
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
 from ansible_collections.microos.transactional.plugins.module_utils._preflight import FAIL, Wanted, judge, report
 from ansible_collections.microos.transactional.plugins.module_utils._preflight_measures import measure
+from ansible_collections.microos.transactional.plugins.module_utils._text import printable
 
 
 def main():
@@ -137,9 +138,10 @@ def main():
     try:
         checks = judge(measure(host), wanted)
     except TransactionalError as exc:
-        module.fail_json(msg=f"{host.name}: {exc}", **exc.details)
-    module.exit_json(changed=False, fit=not any(check.level == FAIL for check in checks),
-                     checks=[check._asdict() for check in checks], report=report(host.name, checks))
+        module.fail_json(**printable(dict(exc.details, msg=f"{host.name}: {exc}")))
+    module.exit_json(**printable({
+        "changed": False, "fit": not any(check.level == FAIL for check in checks),
+        "checks": [check._asdict() for check in checks], "report": report(host.name, checks)}))
 
 
 if __name__ == "__main__":

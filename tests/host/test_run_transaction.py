@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
@@ -456,3 +457,26 @@ def test_directories_1500_deep(host, run, top):
     assert run.open()["base"] == snapshot
     assert not run("closed")["changed"]
 
+
+def test_what_is_mounted_below_does_not_hold_up_a_close(host, run):
+    snapshot = run.open()["snapshot"]
+    root = f"/.snapshots/{snapshot}/snapshot"
+    for name in ("mounted", "dead"):
+        os.mkdir(f"{root}/usr/share/{name}")
+    host.check("mount", "-t", "tmpfs", "none", f"{root}/usr/share/mounted")
+    channel = os.open("/dev/fuse", os.O_RDWR)  # a file system whose server never answers
+    try:
+        options = f"fd={channel},rootmode=40000,user_id=0,group_id=0".encode()
+        libc = ctypes.CDLL(None, use_errno=True)
+        assert libc.mount(b"dead", f"{root}/usr/share/dead".encode(), b"fuse", 0, options) == 0
+        with open(f"{root}/usr/share/mounted/other", "w", encoding="ascii"):
+            pass
+        process = host.start_module("transaction", state="closed", _run=RUN, _check=True)
+        out, err = process.communicate(timeout=100)
+        assert [file["path"] for file in json.loads(out)["files"]] == [
+            "/usr/share/dead", "/usr/share/mounted"], out + err
+    finally:
+        os.close(channel)
+        host.check("umount", "--lazy", f"{root}/usr/share/dead")
+        host.check("umount", f"{root}/usr/share/mounted")
+    assert run("closed")["changed"]
