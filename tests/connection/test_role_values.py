@@ -56,6 +56,8 @@ REFUSED = [
     ("serial_console", {"serial_console_port": "ttyS0\n"}, "serial_console_port takes"),
     ("serial_console", {"serial_console_port": ""}, "serial_console_port takes"),
     ("serial_console", {"serial_console_port": "../ttyS0"}, "serial_console_port takes"),
+    ("bootstrap", {"bootstrap_packages": ["python3\n"]}, "cannot be the name of a package"),
+    ("bootstrap", {"bootstrap_optional_packages": "python3,-x"}, "'-x' cannot be the name of a package"),
     ("kernel_cmdline", {"kernel_cmdline_present": ["a\n"]}, "cannot be given as a kernel argument"),
     ("drivers", {"drivers_options": {"a": "b=1 # c"}}, "have to be words"),
     ("drivers", {"drivers_blacklist": ["a\ninstall b /bin/sh"]}, "cannot be the name of a kernel module"),

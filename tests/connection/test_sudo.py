@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Logins whose sudo is restricted: they work, or a task ends with what sudo says."""
+"""Logins whose sudo is restricted: they work, or a task fails at once, and does nothing on the running system."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def restricted():
 
 
 @pytest.mark.parametrize("rules", [
-    "Defaults:admin use_pty", "Defaults:admin env_reset, !setenv\nDefaults:admin secure_path=/usr/sbin:/usr/bin:/sbin:/bin",
+    "Defaults:admin use_pty",
+    "Defaults:admin env_reset, !setenv\nDefaults:admin secure_path=/usr/sbin:/usr/bin:/sbin:/bin",
 ])
 def test_it_works(controller, host, restricted, rules):
     restricted(rules + "\n")
@@ -35,7 +36,9 @@ def test_it_works(controller, host, restricted, rules):
 
 
 @pytest.mark.parametrize("rules, said", [
-    ("admin ALL=(ALL) NOPASSWD: !ALL, /usr/bin/true", "password"),
+    # the line in which sudo says so has the command, and the ssh connection takes it for the sign of success
+    ("admin ALL=(ALL) NOPASSWD: !ALL, /usr/bin/true", "FAILED!"),
+    ("admin ALL=(ALL) !ALL, NOPASSWD: /usr/bin/true", "password"),
     ("Defaults:admin requiretty", "you must have a tty"),
     ("Defaults:admin noexec", "ermission denied"),
 ])
@@ -49,10 +52,11 @@ def test_it_is_told(controller, host, restricted, rules, said):
 
 
 def test_it_is_restricted_while_a_transaction_is_open(controller, host, restricted):
-    restrict = {"copy": {"content": "admin ALL=(ALL) NOPASSWD: !ALL, /usr/bin/true\n", "dest": str(RULES), "mode": "0440"},
+    rule = "admin ALL=(ALL) NOPASSWD: !ALL, /usr/bin/true\n"
+    restrict = {"copy": {"content": rule, "dest": str(RULES), "mode": "0440"},
                 "delegate_to": "root", "connection": "ssh"}
     returncode, out = controller.run([controller.play(
         controller.transaction("open"), {"command": "touch /etc/one"}, restrict, {"command": "touch /etc/probe"},
         hosts="sudo")], arguments=("--timeout", "30"))
-    assert returncode in (2, 4) and "password" in out
+    assert returncode == 2 and "changed=2" in out and "Traceback" not in out
     assert not Path("/etc/probe").exists() and not Path("/etc/one").exists()
