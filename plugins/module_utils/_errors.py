@@ -29,9 +29,21 @@ class TransactionalError(Exception):
         return self.message
 
 
+class Interrupted(TransactionalError):
+    """A signal has told this process to end. Whoever goes on after other errors has to pass this one on."""
+
+
 class Busy(TransactionalError):
     """Somebody else is at work on this host: waiting may help."""
 
     def __init__(self, who: str, /, **details):
         super().__init__(f"another transaction is in progress: {who}; try again when it has ended",
                          busy=True, **details)
+
+
+def tell(exc: BaseException | None, sentence: str) -> None:
+    """Add what became of the snapshot to an error of any kind; ``_module`` reports it."""
+    if isinstance(exc, TransactionalError):
+        exc.add(sentence)
+    elif exc is not None:
+        exc.outcome = f"{getattr(exc, 'outcome', '')} {sentence}".strip()  # type: ignore[attr-defined]

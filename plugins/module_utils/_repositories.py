@@ -91,6 +91,7 @@ class Repositories:
             if refresh:
                 self._refresh(transaction)
             transaction.close()
+        self.warnings += transaction.warnings
         if transaction.recovered:
             numbers = ", ".join(map(str, transaction.recovered))
             self.warnings.append(f"deleted what an interrupted run had left: snapshot {numbers}")
