@@ -81,7 +81,7 @@ def told_by_role(answer: dict) -> str:
     """Why a close was refused, with the advice that fits who uses the role, which ends the transaction then."""
     if answer.get("shadowed_writes"):
         return ("written in the snapshot, but hidden after the boot by what is mounted there: "
-                f"{', '.join(answer['shadowed_writes'])}. The transaction is aborted, nothing of it is kept. Do such "
+                f"{listed(answer['shadowed_writes'], answer.get('shadowed_writes_count'))}. The transaction is aborted, nothing of it is kept. Do such "
                 "work after the activation, outside of the transaction, or set transaction_shadowed_writes to 'warn' "
                 "to lose these writes")
     if answer.get("running"):

@@ -30,7 +30,7 @@ class TransactionalError(Exception):
 
 
 class Interrupted(TransactionalError):
-    """A signal asked this process to end: whoever swallows other errors lets this one through."""
+    """A signal has told this process to end. Whoever goes on after other errors has to pass this one on."""
 
 
 class Busy(TransactionalError):
@@ -39,3 +39,11 @@ class Busy(TransactionalError):
     def __init__(self, who: str, /, **details):
         super().__init__(f"another transaction is in progress: {who}; try again when it has ended",
                          busy=True, **details)
+
+
+def tell(exc: BaseException | None, sentence: str) -> None:
+    """Add what became of the snapshot to an error of any kind; ``_module`` reports it."""
+    if isinstance(exc, TransactionalError):
+        exc.add(sentence)
+    elif exc is not None:
+        exc.outcome = f"{getattr(exc, 'outcome', '')} {sentence}".strip()  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ Note that this module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -28,7 +29,7 @@ class Lock:
 
     def acquire(self, about: str, patience: float = 0) -> None:
         """Take the lock, leaving ``about`` for those who find it taken; wait for it up to ``patience`` seconds."""
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         deadline = time.monotonic() + patience
         while True:
             try:
@@ -41,9 +42,11 @@ class Lock:
                 said = os.read(descriptor, 1000).decode("utf-8", "replace")
                 os.close(descriptor)
                 pid = _processes.lock_holder(self.path)
-                raise Busy(f"'{said}', {_processes.describe(pid)}") from None
+                waited = f", waited for {patience:g} s" if patience else ""
+                raise Busy(f"'{said}', {_processes.describe(pid)}{waited}") from None
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, about.encode("utf-8"))
+        with contextlib.suppress(OSError):  # it is held without a word too, if /run is full
+            os.write(descriptor, about.encode("utf-8", "surrogateescape"))
         self._descriptor = descriptor
 
     def release(self) -> None:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import os
 import signal
+import traceback
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
+from ansible_collections.microos.transactional.plugins.module_utils._errors import Interrupted, TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
 from ansible_collections.microos.transactional.plugins.module_utils._text import printable
 
@@ -29,8 +30,15 @@ ACTIVATE_ARGUMENTS = {
 }
 
 
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
 def _interrupted(number, _frame):
-    raise TransactionalError(f"ended by signal {number}")
+    # one is enough: another one must not break the cleaning up. Not SIG_IGN, which commands would inherit
+    for other in SIGNALS:
+        signal.signal(other, lambda *_about: None)
+    raise Interrupted(f"ended by {signal.Signals(number).name}: the connection to the host was lost, or somebody "
+                      "cancelled the job or shut the host down")
 
 
 def run(module: AnsibleModule, work: t.Callable[[Host], dict]) -> t.NoReturn:
@@ -38,19 +46,32 @@ def run(module: AnsibleModule, work: t.Callable[[Host], dict]) -> t.NoReturn:
 
     A list of ``warnings`` in the result is warned of.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, _interrupted)
-    # whatever the login has, nobody else writes where this makes files and directories
-    os.umask(0o022)
-    host = Host()
+    os.umask(0o022)  # what is written here is the host's, and not the login user's
+    name = os.uname().nodename
     try:
+        for number in SIGNALS:
+            signal.signal(number, _interrupted)
+        host = Host()
         host.require_transactional()
         result = work(host)
     except TransactionalError as exc:
-        module.fail_json(**printable(dict(exc.details, msg=f"{host.name}: {exc}")))
-    except OSError as exc:  # a full disk, for instance
-        paths = " and ".join(str(path) for path in (exc.filename, exc.filename2) if path is not None)
-        module.fail_json(msg=printable(f"{host.name}: {paths + ': ' if paths else ''}{exc.strerror or exc}"))
+        _fail(module, name, exc, **exc.details)
+    except OSError as exc:
+        _fail(module, name, exc, _of_system(exc))
+    except Exception as exc:
+        _fail(module, name, exc, f"{type(exc).__name__}: {exc}. This is a fault of the collection; please report it "
+                                 "with what -vvv shows", exception=traceback.format_exc())
     for warning in result.pop("warnings", []):
         module.warn(printable(warning))
     module.exit_json(**printable(result))
+
+
+def _of_system(exc: OSError) -> str:
+    """For example ``/run/x: No space left on device``."""
+    names = [str(name) for name in (exc.filename, exc.filename2) if name is not None]
+    return ": ".join([*names, exc.strerror or str(exc)])
+
+
+def _fail(module: AnsibleModule, name: str, exc: Exception, text: str = "", /, **details) -> t.NoReturn:
+    outcome = getattr(exc, "outcome", "")  # what became of the snapshot, see _errors.tell
+    module.fail_json(**printable(dict(details, msg=f"{name}: {text or exc}{'. ' if outcome else ''}{outcome}")))

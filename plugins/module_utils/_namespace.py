@@ -19,6 +19,7 @@ import shlex
 import subprocess
 import typing as t
 
+from ansible_collections.microos.transactional.plugins.module_utils import _processes
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._tools import command
 
@@ -121,6 +122,7 @@ class Namespace:
 
     def __init__(self, argv: t.Sequence[str], env: t.Mapping[str, str] | None = None):
         self.env = dict(env or {})
+        self._holder: _processes.Process | None = None
         # cwd: what enters takes it over, and it must exist on both sides
         self._process = subprocess.Popen(list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                          stderr=subprocess.PIPE, cwd="/", env=command.environment(),
@@ -133,6 +135,8 @@ class Namespace:
         if not line.strip().isdigit():
             raise self._failure(list(argv), line)
         self.pid = int(line)
+        # what is entered is this process, and not whichever has its id after its end
+        self._holder = _processes.find(self.pid)
 
     def _first_line(self) -> str:
         """What the process says as soon as it is inside; nothing if it is not within the time."""
@@ -157,15 +161,28 @@ class Namespace:
 
         Its exit status is its own; ``argv`` of the result is without the entering.
         """
-        if self._process.poll() is not None:
-            raise TransactionalError(f"the process that held the snapshot open has ended (pid {self.pid})")
-        enter = ["nsenter", "--target", str(self.pid), "--mount", "--root", "--wd", "--"]
+        holder = self._holder
+        if holder is None or not self._holds():
+            raise self._ended()
+        root = holder.path("root")
+        enter = ["nsenter", f"--mount={holder.path('ns/mnt')}", f"--root={root}", f"--wd={root}", "--"]
         merged = dict(self.env)
         merged.update(env or {})
-        return command.run(enter + list(argv), merged, **options)._replace(argv=list(argv))
+        result = command.run(enter + list(argv), merged, **options)
+        if result.rc != 0 and result.stderr.startswith("nsenter: ") and not self._holds():
+            raise self._ended()
+        return result._replace(argv=list(argv))
+
+    def _holds(self) -> bool:
+        return self._process.poll() is None and self._holder.is_ours() and self._holder.stat() is not None
+
+    def _ended(self) -> TransactionalError:
+        return TransactionalError(f"the process that held the snapshot open has ended (pid {self.pid})")
 
     def release(self) -> None:
         """Let the namespace go; its mounts go with its last process."""
+        if self._holder:
+            self._holder.close()
         if self._process.poll() is None:
             self._process.stdin.close()
             try:

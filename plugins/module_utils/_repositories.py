@@ -152,6 +152,7 @@ class Repositories:
                 # libzypp trusts other keys that a repository brings along if a trusted one signed its metadata
                 change.verify()
             transaction.close()
+        self.warnings += transaction.warnings
         if transaction.recovered:
             numbers = ", ".join(map(str, transaction.recovered))
             self.warnings.append(f"deleted what an interrupted run had left: snapshot {numbers}")

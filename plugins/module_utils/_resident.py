@@ -5,9 +5,11 @@
 """A namespace that outlives the task that made it, so that the next tasks can enter it.
 
 Its process is a systemd service of the host. It belongs to one run of Ansible, and is described by the file
-``/run/microos-transactional/KEY``, KEY being the run's: line 1 is ``PID ID NUMBER`` for the shell of the connection
-plugins, line 2 the details in JSON. In the namespace's own ``/run``, ``microos-transactional/ID`` proves to whoever
-enters that the process is the right one. All of it is gone after a reboot.
+``/run/microos-transactional/KEY``, KEY being the run's: line 1 is ``PID ID NUMBER STARTED NAMESPACE`` for the shell of
+the connection plugins, line 2 the details in JSON. Only root can read it. The process is known by its id, the time of
+its start, its user and its mount namespace, as its id alone can be anybody's after its end. In the namespace's own
+``/run``, ``microos-transactional/ID`` proves to whoever enters that it is the right one. All of it is gone after a
+reboot.
 
 Note that this module util is PRIVATE to the collection.
 """
@@ -15,9 +17,10 @@ Note that this module util is PRIVATE to the collection.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
-import signal
+import stat
 import subprocess
 import time
 import typing as t
@@ -31,26 +34,36 @@ DIRECTORY = "/run/microos-transactional"
 OPEN = "open"
 INSIDE = DIRECTORY + "/inside"
 # Starts what it is given, and leaves a word if that ends
-GUARD = 'echo "ended $("$@" 2>"$0.err" >"$0"; echo $?)" >>"$0"'
-# Runs inside. Everybody who enters touches the mark. Without use for the idle time, and with nobody inside, it ends.
+GUARD = 'umask 022; echo "ended $("$@" 2>"$0.err" >"$0"; echo $?)" >>"$0"'
+# Runs inside. Everybody who enters leaves a mark. Without one for the idle time, and with nobody inside, it ends. Times
+# of files are not asked, as the clock may be set back; neither are roots of other processes, whose file systems may not
+# answer: who is inside has its mount namespace, or one of its own in which / is the same directory.
 STAY = f"""
 umask 022
 {_furniture.FURNISH}
 mkdir -p {DIRECTORY} /tmp/.ansible_async && chmod 1777 /tmp/.ansible_async
 echo "$1 $2" >{INSIDE} && : >{DIRECTORY}/"$1" && echo $$
 [ "$3" -gt 0 ] || exec sleep infinity
+while read -r _ _ device root point _; do
+    [ "$point" != / ] || mine="$device $root /"
+done </proc/self/mountinfo
 while :; do
-    : >{DIRECTORY}/unused
+    rm -f {DIRECTORY}/used
     sleep "$3"
-    [ {DIRECTORY}/"$1" -nt {DIRECTORY}/unused ] && continue
+    [ -e {DIRECTORY}/used ] && continue
     for process in /proc/[0-9]*; do
-        [ "$process/root" -ef / ] && [ "$process" != "/proc/$$" ] && continue 2
+        [ "$process" != "/proc/$$" ] || continue
+        [ "$process/ns/mnt" -ef /proc/self/ns/mnt ] && continue 2
+        [ "$process/ns/mnt" -ef /proc/1/ns/mnt ] && continue
+        grep -qF " $mine " "$process/mountinfo" 2>/dev/null && continue 2
     done
     exit
 done
 """
 STARTING_SECONDS = 60
 ENDING_SECONDS = 10
+# How long the opening of a view waits for another one
+PATIENCE = 90
 
 
 def inside() -> tuple[str, int] | None:
@@ -63,16 +76,74 @@ def inside() -> tuple[str, int] | None:
     return identity, int(number)
 
 
+def _prepare() -> None:
+    """Have the directory, root's alone, whatever the umask; nothing in it that others may have put there."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(DIRECTORY, 0o700)
+    try:
+        descriptor = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        raise TransactionalError(f"{DIRECTORY} is no directory. This collection keeps there what is open on the host: "
+                                 "remove it, and run this again") from None
+    try:
+        about = os.fstat(descriptor)
+        if about.st_uid != 0:
+            raise TransactionalError(f"{DIRECTORY} belongs to user {about.st_uid} and not to root, so what it says of "
+                                     "open transactions cannot be trusted: remove it, and run this again")
+        if stat.S_IMODE(about.st_mode) != 0o700:
+            os.fchmod(descriptor, 0o700)
+        if about.st_gid != 0:
+            os.fchown(descriptor, 0, 0)
+        for name in os.listdir(descriptor):
+            if os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_uid != 0:
+                os.unlink(name, dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def one_at_a_time() -> t.Iterator[None]:
+    """A context that only one process of the host is in. Views have no other lock."""
+    _prepare()
+    descriptor = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    holder = _processes.describe(_processes.lock_holder(DIRECTORY))
+                    raise Busy(f"{holder} makes or ends a view since {PATIENCE} s") from None
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _create(path: str) -> t.TextIO:
+    """A new file that only root can read, whatever the umask."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return open(descriptor, "w", encoding="utf-8", errors="surrogateescape")
+
+
 class Resident:
     """One such namespace. ``details`` are what the file says: id, snapshot, and whatever its maker told."""
 
-    def __init__(self, key: str, details: t.Mapping[str, t.Any], pid: int = 0):
+    def __init__(self, key: str, details: t.Mapping[str, t.Any], pid: int = 0, started: str = "", namespace: int = 0):
         self.key = key
         self.details = dict(details)
         self.pid = pid
+        self.started = started  # in clock ticks since the boot
+        self.namespace = namespace
         self.path = f"{DIRECTORY}/{key}"
         self._output = f"{self.path}.out"
         self._unit = f"microos-transactional-{key}.service"
+        self._guard: subprocess.Popen | None = None
 
     # --- start and end ----------------------------------------------------------------------------------------------
 
@@ -82,8 +153,18 @@ class Resident:
 
     def start(self, argv: t.Sequence[str], _env: t.Mapping[str, str] | None = None) -> Resident:
         """Start the process; those who enter set their environment themselves."""
-        os.makedirs(DIRECTORY, mode=0o755, exist_ok=True)
+        _prepare()
         self._forget_output()
+        try:
+            self._start(argv)
+        except BaseException:  # also if this process is told to end meanwhile
+            self.release()
+            raise
+        return self
+
+    def _start(self, argv: t.Sequence[str]) -> None:
+        for path in (self._output, f"{self._output}.err"):
+            _create(path).close()
         self._write()
         self._link()
         guarded = ["sh", "-c", GUARD, self._output] + list(argv)
@@ -94,11 +175,21 @@ class Resident:
                           # a service expands variables in its command by itself
                           + [argument.replace("$", "$$") for argument in guarded])
         else:
-            subprocess.Popen(guarded, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                             cwd="/", env=command.environment(), start_new_session=True)
-        self.pid = self._wait(argv)
+            self._guard = subprocess.Popen(
+                guarded, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                cwd="/", env=command.environment(), start_new_session=True)
+        pid = self._wait(argv)
+        process = _processes.find(pid)
+        if process is None:
+            raise self._failure(argv, ["ended -1"])
+        with process:
+            found = process.stat()
+            self.pid, self.started = pid, found.started if found else ""
+            self.namespace = process.namespace() or 0
+        if not self.alive():
+            raise TransactionalError(f"the process that was to hold snapshot {self.details['snapshot']} open has ended "
+                                     "at once")
         self._write()
-        return self
 
     def _wait(self, argv: t.Sequence[str]) -> int:
         deadline = time.monotonic() + STARTING_SECONDS
@@ -110,20 +201,17 @@ class Resident:
             if said and said[-1].startswith("ended"):
                 break
             time.sleep(0.01)
+        raise self._failure(argv, said)
+
+    def _failure(self, argv: t.Sequence[str], said: list[str]) -> TransactionalError:
         error = _read(self._output + ".err")
-        self.release()
-        returncode = int(said[-1].split()[1]) if said and said[-1].startswith("ended ") else -1
-        raise command.CommandError(command.Result(list(argv), returncode, "", error))
+        if said and said[-1].startswith("ended "):
+            return command.CommandError(command.Result(list(argv), int(said[-1].split()[1]), "", error))
+        return command.TimedOut(argv, STARTING_SECONDS, [], "\n".join(said), error)
 
     def release(self) -> None:
         """End the process, and with it the namespace; then forget it."""
-        session = 0
-        if os.path.isdir("/run/systemd/system"):
-            command.run(["systemctl", "stop", self._unit])
-        elif self.alive():
-            session = os.getsid(self.pid)
-            os.killpg(session, signal.SIGTERM)
-        self._wait_for_end(session)
+        self._end()
         self._forget_output()
         with contextlib.suppress(FileNotFoundError):
             if os.readlink(f"{DIRECTORY}/{OPEN}") == self.key:
@@ -131,22 +219,49 @@ class Resident:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
 
-    def _wait_for_end(self, session: int) -> None:
-        deadline = time.monotonic() + ENDING_SECONDS
-        while True:
-            left = [self.pid] if self.alive() else _processes.of_session(session) if session else []
+    def _end(self) -> None:
+        left: list[str] = []
+        if os.path.isdir("/run/systemd/system"):
+            command.run(["systemctl", "stop", self._unit])
+        elif self._guard and self._guard.poll() is None:
+            left = _processes.end_session(self._guard.pid)
             if not left:
-                return
+                self._guard.wait()
+        else:
+            holder = self._find()
+            if holder:
+                with holder:
+                    found = holder.stat()
+                    left = _processes.end_session(found.session) if found else []
+        deadline = time.monotonic() + ENDING_SECONDS
+        while not left and self.alive():
             if time.monotonic() > deadline:
-                raise TransactionalError(f"what holds snapshot {self.details['snapshot']} open does not end: "
-                                         f"{'; '.join(map(_processes.describe, left))}. End it, and run this again")
+                left = [_processes.describe(self.pid)]
             time.sleep(0.01)
+        if left:
+            raise TransactionalError(f"what holds snapshot {self.details['snapshot']} open does not end: "
+                                     f"{'; '.join(left)}. End it, and run this again")
 
     # --- what it is -------------------------------------------------------------------------------------------------
 
+    def _find(self) -> _processes.Process | None:
+        """The process if it is there and the one that was started, to be closed."""
+        process = _processes.find(self.pid, self.started) if self.pid > 0 else None
+        if process is None:
+            return None
+        if (process.is_ours() and process.namespace() == self.namespace
+                and process.has(f"{DIRECTORY}/{self.details['id']}")):
+            return process
+        process.close()
+        return None
+
     def alive(self) -> bool:
         """Whether the process is there, and is the one that was started."""
-        return self.pid > 0 and os.path.exists(f"/proc/{self.pid}/root{DIRECTORY}/{self.details['id']}")
+        process = self._find()
+        if process is None:
+            return False
+        process.close()
+        return True
 
     @property
     def is_view(self) -> bool:
@@ -164,20 +279,22 @@ class Resident:
 
     def _write(self) -> None:
         temporary = f"{self.path}.new"
-        with open(temporary, "w", encoding="utf-8") as stream:
-            stream.write(f"{self.pid} {self.details['id']} {self.details['snapshot']}\n{json.dumps(self.details)}\n")
-        os.chmod(temporary, 0o644)
+        with _create(temporary) as stream:
+            stream.write(f"{self.pid} {self.details['id']} {self.details['snapshot']} {self.started or '-'} "
+                         f"{self.namespace}\n{json.dumps(self.details)}\n")
         os.replace(temporary, self.path)
 
     def _link(self) -> None:
         if not self.is_view:
             temporary = f"{self.path}.link"
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
             os.symlink(self.key, temporary)
             os.replace(temporary, f"{DIRECTORY}/{OPEN}")
 
     def note(self, what: t.Any) -> None:
-        """Keep something for the end of the transaction, beside the details that everybody reads."""
-        with open(f"{self.path}.note", "w", encoding="utf-8", errors="surrogateescape") as stream:
+        """Keep something for the end of the transaction, beside the details."""
+        with _create(f"{self.path}.note") as stream:
             json.dump(what, stream, ensure_ascii=False)
 
     def noted(self) -> t.Any:
@@ -203,8 +320,10 @@ def load(key: str) -> Resident | None:
     key = os.path.basename(os.path.realpath(f"{DIRECTORY}/{key}"))
     lines = _read(f"{DIRECTORY}/{key}").splitlines()
     try:
-        return Resident(key, json.loads(lines[1]), int(lines[0].split()[0]))
-    except (IndexError, ValueError):
+        pid, _id, _number, started, namespace = lines[0].split()
+        details = json.loads(lines[1])
+        return Resident(key, details, int(pid), started, int(namespace)) if details["id"] else None
+    except (IndexError, KeyError, TypeError, ValueError):
         return None
 
 
@@ -217,9 +336,12 @@ def refuse_if_open() -> None:
 
 def forget_dead(but: str | None = None) -> list[Resident]:
     """Release all whose process has ended, except that of the run ``but``; returns them."""
-    names = os.listdir(DIRECTORY) if os.path.isdir(DIRECTORY) else []
-    found = [load(name) for name in names if "." not in name and name not in (OPEN, but)]
-    dead = [resident for resident in found if resident and not resident.alive()]
-    for resident in dead:
-        resident.release()
+    if not os.path.isdir(DIRECTORY):
+        return []
+    with one_at_a_time():  # a view that is being made has no process yet
+        names = os.listdir(DIRECTORY)
+        found = [load(name) for name in names if "." not in name and name not in (OPEN, but)]
+        dead = [resident for resident in found if resident and not resident.alive()]
+        for resident in dead:
+            resident.release()
     return dead

@@ -33,7 +33,7 @@ from ansible_collections.microos.transactional.plugins.module_utils._namespace i
 )
 from ansible_collections.microos.transactional.plugins.module_utils._text import ROWS, listed, printable, readable
 from ansible_collections.microos.transactional.plugins.module_utils._tools import btrfs, mounts, rpm, snapper
-from ansible_collections.microos.transactional.plugins.module_utils._transaction import Transaction, choose_engine
+from ansible_collections.microos.transactional.plugins.module_utils._transaction import Over, Transaction, choose_engine
 
 MODULE = "microos.transactional.transaction"
 SINCE = "%Y-%m-%dT%H:%M:%SZ"
@@ -83,20 +83,19 @@ class RunTransaction:
         """
         details = dict(details, engine=self._engine.name, keep_failed=keep_failed, description=description,
                        since=time.strftime(SINCE, time.gmtime()))
-        other = _resident.load(_resident.OPEN)
-        if other and other.details["id"] == replace:
-            other.release()
+        number = None if base == "default" and not check_mode else self._number(base)
         deadline = time.monotonic() + wait
         while True:
             mine = _resident.load(self.key)
-            if mine and mine.alive() and (check_mode or not mine.is_view):
+            if mine and mine.alive() and (check_mode or not mine.is_view) and mine.details["id"] != replace:
                 return dict(self._told(mine), opened=False)
-            if mine and mine.is_view:
-                mine.release()
             if check_mode:
-                return self._open_view(self._number(base), details, idle_timeout)
+                return self._open_view(number, details, idle_timeout)
+            if mine and mine.is_view:
+                with _resident.one_at_a_time():
+                    mine.release()
             try:
-                return self._open(self._number(base), description, details, keep_failed, idle_timeout)
+                return self._open(number, description, details, keep_failed, idle_timeout, replace)
             except Busy:
                 if time.monotonic() >= deadline:
                     raise
@@ -111,13 +110,20 @@ class RunTransaction:
         return int(base)
 
     def _open_view(self, base: int, details: dict, idle_timeout: int) -> dict:
-        details.update(id=f"view-of-{base}-{self.key}", snapshot=base, base=base, view=True)
-        view = _resident.Resident(self.key, details)
-        steps = read_only(snapper.path_of(base), self.host.mount_points, keep_cache=False)
-        view.start(holder_argv(snapper.path_of(base), steps, view.stay(idle_timeout)))
+        with _resident.one_at_a_time():
+            mine = _resident.load(self.key)
+            if mine and mine.alive():  # another task of this run was faster
+                return dict(self._told(mine), opened=False)
+            if mine:
+                mine.release()
+            details.update(id=f"view-of-{base}-{self.key}", snapshot=base, base=base, view=True)
+            view = _resident.Resident(self.key, details)
+            steps = read_only(snapper.path_of(base), self.host.mount_points, keep_cache=False)
+            view.start(holder_argv(snapper.path_of(base), steps, view.stay(idle_timeout)))
         return dict(self._told(view), opened=True)
 
-    def _open(self, base: int, description: str, details: dict, keep_failed: bool, idle_timeout: int) -> dict:
+    def _open(self, base: int | None, description: str, details: dict, keep_failed: bool, idle_timeout: int,
+              replace: str | None) -> dict:
         def hold(transaction: Transaction) -> _resident.Resident:
             resident = _resident.Resident(self.key, dict(
                 details, id=transaction.id, snapshot=transaction.snapshot, base=transaction.base,
@@ -129,12 +135,13 @@ class RunTransaction:
             return started
 
         with Transaction(self._engine, MODULE, description, keep_failed, base, details["provenance"],
-                         hold) as transaction:
+                         hold, replace) as transaction:
             transaction.leave_open()
         self._tell_recovered(transaction)
         return dict(self._told(_resident.load(self.key)), opened=True)
 
     def _tell_recovered(self, transaction: Transaction) -> None:
+        self.warnings += transaction.warnings
         if transaction.recovered:
             numbers = ", ".join(map(str, transaction.recovered))
             self.warnings.append(f"deleted what an interrupted run had left: snapshot {numbers}. It was never closed, "
@@ -187,41 +194,49 @@ class RunTransaction:
         if resident.is_view:
             resident.release()
             return result
-        with Transaction.resume(self._engine, resident) as transaction:
-            if keep_failed or resident.details["keep_failed"]:
-                transaction.keep()
-                result["kept_snapshot"] = transaction.snapshot
+        try:
+            with Transaction.resume(self._engine, resident) as transaction:
+                if keep_failed or resident.details["keep_failed"]:
+                    transaction.keep()
+                    result["kept_snapshot"] = transaction.snapshot
+        except Over as over:
+            if "closed" in over.details:
+                self.warnings.append(f"nothing was aborted: {over}")
+            return result
         return dict(result, ended=transaction.ended)
 
     def close(self, join: bool, shadowed_writes: str, check_mode: bool) -> dict:
         """Make the snapshot the default if it differs from its base; what is refused here leaves it open."""
         resident = self._find(join)
         if resident is None:
-            raise TransactionalError("there is no open transaction to close. Either it was never opened, or the host "
-                                     "was rebooted meanwhile, which ends it; nothing of it is left in the default "
-                                     "snapshot")
+            raise TransactionalError("there is no open transaction to close. Either it was never opened, or it is "
+                                     "closed or aborted already, or the host was rebooted meanwhile, which ends it; "
+                                     "nothing that was not closed is left in the default snapshot")
         if resident.is_view:
             resident.release()
             return dict(self._told(resident), transaction=None, pending=self.host.default() != self.host.current,
                         services=[], **self._report(resident, []))
-        if not resident.alive():
-            with Transaction.resume(self._engine, resident) as transaction:
+        with Transaction.resume(self._engine, resident) as transaction:
+            if not resident.alive():
                 raise TransactionalError(
                     f"the namespace of the transaction on snapshot {transaction.snapshot} has ended before its close, "
                     "by a kill, a stop of its service or for want of use, so it cannot be told whether all the work "
                     "is in it")
-        self._refuse_while_running(resident)
-        _furniture.take_out(resident.pid, snapper.path_of(resident.details["snapshot"]))
-        changes = self._changes(resident)
-        self._check_shadowed(resident, changes, shadowed_writes)
-        services = _services.differences(*(snapper.path_of(resident.details[name]) for name in ("base", "snapshot")),
-                                         changes)
-        result = dict(self._told(resident), transaction=None, services=services, **self._report(resident, changes))
-        if check_mode:
-            return dict(result, changed=bool(changes))
-        with Transaction.resume(self._engine, resident) as transaction:
+            with transaction.left_open_by_errors():
+                self._refuse_while_running(resident)
+                root = snapper.path_of(resident.details["snapshot"])
+                _furniture.take_out(resident.pid, root)
+                changes = self._changes(resident)
+                self._check_shadowed(resident, changes, shadowed_writes)
+                services = _services.differences(snapper.path_of(resident.details["base"]), root, changes)
+                result = dict(self._told(resident), transaction=None, services=services,
+                              **self._report(resident, changes))
+            if check_mode:
+                transaction.leave_open()
+                return dict(result, changed=bool(changes))
             if changes:
                 transaction.close()
+        self.warnings += transaction.warnings
         return dict(result, changed=bool(changes), snapshot=transaction.snapshot if changes else None,
                     pending=self.host.default() != self.host.current)
 

@@ -145,6 +145,7 @@ class ZypperWork:
             self._report(answer)
             if not answer.is_empty:
                 transaction.close()
+        self.warnings += transaction.warnings
         if transaction.recovered:
             numbers = ", ".join(map(str, transaction.recovered))
             self.warnings.append(f"deleted what an interrupted run had left: snapshot {numbers}")

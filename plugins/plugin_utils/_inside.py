@@ -39,20 +39,25 @@ NOT_FOUND = 44
 PART = 16 << 20
 
 # Runs as root on the host. Arguments: file of the run, nonce, then INSIDE, user and command.
+# The working directory is bound to the process, unlike its id, which may be anybody's after its end: so what is checked
+# is what is entered. In a user namespace of their own all users are root, and may have any root directory. The name in
+# "stat" may have spaces and parentheses.
 OUTSIDE = """
 refuse() { printf '%s\\n' "$n $*" >&2; exit {REFUSED}; }
+started() { [ "$1" != Z ] && [ "${20:-none}" = "$t" ]; }
 f=$1 n=$2
-read -r p i s 2>/dev/null <"$f" || refuse none "$(sed -n 2p {DIRECTORY}/open 2>/dev/null)"
-[ -e "/proc/$p/root{DIRECTORY}/$i" ] || refuse dead "$s"
-exec nsenter --target "$p" --mount --root --wd -- /bin/sh -c "$3" sh "$n" "$i" "$s" "$4" "$5"
+read -r p i s t _ 2>/dev/null <"$f" || refuse none "$(sed -n 2p {DIRECTORY}/open 2>/dev/null)"
+cd "/proc/$p" 2>/dev/null && read -r l 2>/dev/null <stat && started ${l##*)} || refuse dead "$s"
+[ ns/user -ef /proc/self/ns/user ] && [ -e "root{DIRECTORY}/$i" ] || refuse dead "$s"
+exec nsenter --mount=ns/mnt --root=root --wd=root -- /bin/sh -c "$3" sh "$n" "$i" "$s" "$4" "$5"
 """
-# Runs as root in what was entered, which may be anything if the process id has been given to another process just now.
-# Arguments: nonce, id and snapshot of the transaction, user, command.
+# Runs as root in what was entered, and makes sure of that once more. Arguments: nonce, id and snapshot of the
+# transaction, user, command.
 INSIDE = """
 refuse() { printf '%s\\n' "$n $*" >&2; exit {REFUSED}; }
 n=$1
 [ -e "{DIRECTORY}/$2" ] || refuse dead "$3"
-: >"{DIRECTORY}/$2"
+true >"{DIRECTORY}/used"
 export "PATH={PROGRAMS}:${PATH:-/usr/sbin:/usr/bin:/sbin:/bin}"
 export TRANSACTIONAL_UPDATE=true "TRANSACTIONAL_UPDATE_ROOT=/.snapshots/$3/snapshot"
 [ "$4" = root ] && exec /bin/sh -c "$5"

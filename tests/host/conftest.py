@@ -19,6 +19,9 @@ import pytest
 HAS_TUKIT = shutil.which("tukit", path="/usr/sbin") is not None
 REPOSITORIES = "/etc/zypp/repos.d"
 MODULES = "ansible_collections.microos.transactional.plugins.modules."
+RECORDS = "/run/microos-transactional"
+RUN = {"key": "0123456789abcdef", "identity": {"machine": "here", "pid": 1, "started": "1"}}
+OTHER = {"key": "fedcba9876543210", "identity": {"machine": "there", "pid": 2, "started": "2"}}
 RUN_MODULE = """
 import json, runpy, sys
 from ansible.module_utils.testing import patch_module_args
@@ -136,6 +139,59 @@ class Host:
             assert time.monotonic() < deadline, "it did not happen in time"
             time.sleep(0.01)
         return met
+
+
+class Run:
+    """A run of Ansible on the host: what its action plugin asks of the module, and what its connection does."""
+
+    def __init__(self, host, run):
+        self.host = host
+        self.run = run
+
+    def __call__(self, state, /, **arguments):
+        result = self.host.module("transaction", state=state, _run=self.run, **arguments)
+        warnings = [warning["event"]["msg"] for warning in result.get("warnings", [])]
+        return dict({"changed": None}, **dict(result, warnings=warnings))
+
+    @staticmethod
+    def read(process):
+        """The result of a module that was started."""
+        out, err = process.communicate(timeout=120)
+        assert out, err
+        return dict({"changed": None}, **json.loads(out))
+
+    def info(self):
+        return self.host.module("transaction_info", _run=self.run)["transaction"]
+
+    def open(self, **arguments):
+        told = {"description": "play 'tests'", "provenance": {"user": "op", "controller": "ctl"}}
+        return self("open", **dict(told, **arguments))
+
+    def enter(self, script, **kwargs):
+        with open(f"{RECORDS}/{self.run['key']}", encoding="utf-8") as stream:
+            pid = stream.readline().split()[0]
+        return subprocess.run(["nsenter", "--target", pid, "--mount", "--root", "--wd", "sh", "-c", script],
+                              capture_output=True, text=True, check=False, **kwargs)
+
+    def pid(self):
+        with open(f"{RECORDS}/{self.run['key']}", encoding="utf-8") as stream:
+            return int(stream.readline().split()[0])
+
+
+@pytest.fixture
+def run(host):
+    """A run of Ansible. What it leaves open, and what ``other`` leaves, is aborted."""
+    run = Run(host, RUN)
+    yield run
+    for one in run, Run(host, OTHER):
+        state = one("aborted", join=True)
+        assert not state.get("failed"), state
+
+
+@pytest.fixture
+def other(host):
+    """Another run."""
+    return Run(host, OTHER)
 
 
 @pytest.fixture

@@ -297,7 +297,7 @@ def test_a_terminated_run_cleans_up_itself(host):
     host.wait_for(lambda: os.path.exists("/.snapshots/2/snapshot/usr"))
     process.terminate()
     out, _err = process.communicate()
-    assert "ended by signal 15" in out
+    assert "ended by SIGTERM" in out
     assert host.state() == before
 
 

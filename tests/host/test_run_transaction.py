@@ -15,52 +15,6 @@ import subprocess
 import pytest
 
 DIRECTORY = "/run/microos-transactional"
-RUN = {"key": "0123456789abcdef", "identity": {"machine": "here", "pid": 1, "started": "1"}}
-OTHER = {"key": "fedcba9876543210", "identity": {"machine": "there", "pid": 2, "started": "2"}}
-
-
-class Run:
-    """A run of Ansible on the host: what its action plugin asks of the module, and what its connection does."""
-
-    def __init__(self, host, run):
-        self.host = host
-        self.run = run
-
-    def __call__(self, state, /, **arguments):
-        result = self.host.module("transaction", state=state, _run=self.run, **arguments)
-        warnings = [warning["event"]["msg"] for warning in result.get("warnings", [])]
-        return dict({"changed": None}, **dict(result, warnings=warnings))
-
-    def info(self):
-        return self.host.module("transaction_info", _run=self.run)["transaction"]
-
-    def open(self, **arguments):
-        told = {"description": "play 'tests'", "provenance": {"user": "op", "controller": "ctl"}}
-        return self("open", **dict(told, **arguments))
-
-    def enter(self, script, **kwargs):
-        with open(f"{DIRECTORY}/{self.run['key']}", encoding="utf-8") as stream:
-            pid = stream.readline().split()[0]
-        return subprocess.run(["nsenter", "--target", pid, "--mount", "--root", "--wd", "sh", "-c", script],
-                              capture_output=True, text=True, check=False, **kwargs)
-
-    def pid(self):
-        with open(f"{DIRECTORY}/{self.run['key']}", encoding="utf-8") as stream:
-            return int(stream.readline().split()[0])
-
-
-@pytest.fixture
-def run(host):
-    run = Run(host, RUN)
-    yield run
-    for one in run, Run(host, OTHER):
-        state = one("aborted", join=True)
-        assert not state.get("failed"), state
-
-
-@pytest.fixture
-def other(host):
-    return Run(host, OTHER)
 
 
 def test_open_work_close(host, run):
@@ -155,7 +109,7 @@ def test_another_run_is_told_who_is_at_work(host, run, other):
     busy = other.open(wait=1)
     assert busy["failed"] and busy["busy"]
     assert "'ansible: play 'tests'', opened by op@ctl at 20" in busy["msg"]
-    assert busy["holder"]["run"] == RUN["identity"]
+    assert busy["holder"]["run"] == run.run["identity"]
     for state in "closed", "aborted":
         refused = other(state)
         assert refused["failed"] and "There is another one: 'ansible: play 'tests''" in refused["msg"]
@@ -171,7 +125,7 @@ def test_another_run_is_told_who_is_at_work(host, run, other):
 
 def test_another_run_may_wait(host, run, other):
     run.open()
-    waiting = host.start_module("transaction", state="open", _run=OTHER, wait=30, description="second")
+    waiting = host.start_module("transaction", state="open", _run=other.run, wait=30, description="second")
     host.wait_for(lambda: waiting.poll() is None)
     run.enter("echo x >/usr/probe")
     assert run("closed")["snapshot"] == 2

@@ -14,9 +14,16 @@ from __future__ import annotations
 import abc
 import typing as t
 
+from ansible_collections.microos.transactional.plugins.module_utils._errors import Busy, TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
 from ansible_collections.microos.transactional.plugins.module_utils._namespace import STAY, Namespace
-from ansible_collections.microos.transactional.plugins.module_utils._tools import boot_entries, btrfs, disks, snapper
+from ansible_collections.microos.transactional.plugins.module_utils._tools import (
+    boot_entries,
+    btrfs,
+    disks,
+    mounts,
+    snapper,
+)
 
 # tukit's mark of an open transaction. The snapper engine sets it too, so that every tool knows such a snapshot.
 IN_PROGRESS = "transactional-update-in-progress"
@@ -62,8 +69,31 @@ class Engine(abc.ABC):
         """Make an open snapshot the default; read-only if the default was."""
 
     @abc.abstractmethod
+    def _delete(self, number: int) -> None:
+        """Have the tool of this engine delete an open snapshot, or one whose close failed half-way."""
+
     def abort(self, number: int) -> None:
-        """Delete an open snapshot, or one whose close failed half-way."""
+        """Delete an open snapshot, or one whose close failed half-way, whatever the work in it has left.
+
+        What counts is whether it is gone: tools end with an error after they have deleted it, and without one though
+        they have not.
+        """
+        path = snapper.path_of(number)
+        left = mounts.unmount_below(f"{snapper.HOME}/{number}")
+        if snapper.exists(number):
+            left += btrfs.make_deletable(path)
+        try:
+            self._delete(number)
+        except Busy:
+            raise
+        except TransactionalError as exc:
+            if snapper.exists(number):
+                for problem in left:
+                    exc.add(problem)
+                raise
+        if snapper.exists(number):
+            raise TransactionalError(". ".join([f"snapshot {number} is not deleted, though no tool told of an error; "
+                                                f"try: snapper delete {number}", *left]))
 
     def mend_boot_entry(self) -> None:
         """Have snapper's plugins write the boot entry of the default again, where it is missing.

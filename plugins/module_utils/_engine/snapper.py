@@ -51,5 +51,5 @@ class SnapperEngine(Engine):
             snapper.set_read_only(number)
         snapper.set_default(number)
 
-    def abort(self, number: int) -> None:
+    def _delete(self, number: int) -> None:
         snapper.delete(number)

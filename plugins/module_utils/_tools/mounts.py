@@ -13,6 +13,7 @@ import re
 import typing as t
 
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
+from ansible_collections.microos.transactional.plugins.module_utils._tools import command
 
 MOUNTINFO = "/proc/self/mountinfo"
 SNAPSHOT_ROOT = re.compile(r"/\.snapshots/([0-9]{1,10})/snapshot(?:/|$)")
@@ -62,3 +63,14 @@ def snapshot_number(mount: Mount | None) -> int | None:
     """The number of the snapper snapshot that a mount shows, if it shows one."""
     found = SNAPSHOT_ROOT.search(mount.root) if mount and mount.fstype == "btrfs" else None
     return int(found.group(1)) if found else None
+
+
+def unmount_below(path: str) -> list[str]:
+    """Take off what is mounted at a directory and below it, without asking who serves it; returns what failed."""
+    found = [mount.target for mount in parse_mountinfo(read_mountinfo()) if f"{mount.target}/".startswith(f"{path}/")]
+    failed = []
+    for target in reversed(found):
+        result = command.run(["umount", "--lazy", "--no-canonicalize", target])
+        if result.rc != 0:
+            failed.append(f"{target} could not be unmounted: {result.stderr.strip()}")
+    return failed

@@ -11,10 +11,12 @@ Note that this module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import time
 import typing as t
 
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
@@ -23,6 +25,9 @@ from ansible_collections.microos.transactional.plugins.module_utils._tools impor
 CONFIG = "root"
 CONFIG_FILE = f"/etc/snapper/configs/{CONFIG}"
 HOME = "/.snapshots"
+# What makes snapshots, and how long another one may take to
+PROGRAMS = ("snapper", "snapperd")
+MAKING_SECONDS = 15
 BUS_SOCKET = "/run/dbus/system_bus_socket"
 COLUMNS = ("number,default,active,type,date,user,used-space,cleanup,description,userdata,"
            "pre-number,post-number,post-date")
@@ -104,7 +109,7 @@ def create(base: int, description: str, userdata: t.Mapping[str, str] | None = N
             _storable_text(description)]
     if userdata:
         args += ["--userdata", _userdata(userdata)]
-    said = command.check(_argv(*args)).stdout.strip()
+    said = command.check(_argv(*args), timeout=command.CHANGE_SECONDS).stdout.strip()
     number = parse_number(said)
     if number is None:
         raise TransactionalError(f"cannot read the number of a new snapshot from snapper's answer: {said[:200]}")
@@ -116,14 +121,35 @@ def directories() -> set[int]:
     return {number for number in map(parse_number, os.listdir(HOME)) if number is not None}
 
 
-def delete_half_made(there: t.Container[int]) -> None:
-    """Delete what a snapper that was killed in a creation has left, which it will never list: all but what is there."""
+def _half_made(there: t.Container[int]) -> dict[str, int]:
+    """New directories that snapper has not completed, with their inodes."""
+    found = {}
     for number in directories():
         home = f"{HOME}/{number}"
-        if number not in there and not os.path.exists(f"{home}/info.xml"):
-            if exists(number):
-                btrfs.delete_subvolume(path_of(number))
+        with contextlib.suppress(FileNotFoundError):
+            if number not in there and not os.path.exists(f"{home}/info.xml"):
+                found[home] = os.stat(home).st_ino
+    return found
+
+
+def delete_half_made(there: t.Container[int], is_made: t.Callable[[], bool]) -> list[str]:
+    """Delete what a snapper that was killed in a creation has left, which it will never list: all but what is there.
+
+    What another snapper is making just now looks the same. ``is_made`` tells whether one is at work that may be making
+    it; then nothing is deleted, and after some time the directories are left and returned.
+    """
+    found = _half_made(there)
+    deadline = time.monotonic() + MAKING_SECONDS
+    while set(found) & set(_half_made(there)) and is_made():
+        if time.monotonic() > deadline:
+            return sorted(found)
+        time.sleep(0.05)
+    for home, inode in _half_made(there).items():
+        if found.get(home) == inode:
+            if os.path.isdir(f"{home}/snapshot"):
+                btrfs.delete_subvolume(f"{home}/snapshot")
             shutil.rmtree(home, ignore_errors=True)
+    return []
 
 
 def modify(number: int, userdata: t.Mapping[str, str] | None = None, cleanup: str | None = None,
@@ -136,12 +162,12 @@ def modify(number: int, userdata: t.Mapping[str, str] | None = None, cleanup: st
         args += ["--cleanup-algorithm", cleanup]
     if description is not None:
         args += ["--description", _storable_text(description)]
-    command.check(_argv(*(args + [str(number)])))
+    command.check(_argv(*(args + [str(number)])), timeout=command.CHANGE_SECONDS)
 
 
 def _modify(option: str, number: int) -> bool:
     """Whether snapper knows the option; that of 0.10.4 and earlier does not."""
-    result = command.run(_argv("modify", option, str(number)))
+    result = command.run(_argv("modify", option, str(number)), timeout=command.CHANGE_SECONDS)
     if result.rc != 0 and "unknown option" not in result.stderr.lower():
         raise command.CommandError(result)
     return result.rc == 0
@@ -160,7 +186,7 @@ def set_default(number: int) -> None:
 
 def delete(number: int) -> None:
     """Delete a snapshot, and make sure of it: snapper exits with 0 when it refuses."""
-    result = command.check(_argv("delete", str(number)))
+    result = command.check(_argv("delete", str(number)), timeout=command.CHANGE_SECONDS)
     if exists(number):
         raise command.CommandError(result)
 

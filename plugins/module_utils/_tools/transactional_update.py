@@ -70,6 +70,11 @@ def allows_kexec() -> bool:
     return parse_setting("REBOOT_ALLOW_KEXEC", _configuration()) == "true"
 
 
+def snapshot_manager() -> str:
+    """What tukit (since 6.1) makes snapshots with: auto, which is snapper where there is one, snapper, or podman."""
+    return parse_setting("SNAPSHOT_MANAGER", _configuration()) or "auto"
+
+
 def _update_setting(name: str) -> str | None:
     """A setting of the host's own updates; of two files the administrator's counts (6.1.3)."""
     texts = []

@@ -45,7 +45,8 @@ def is_closed(stderr: str) -> bool:
 def open_(base: int, description: str) -> int:
     # tukit pastes the description into a shell command between single quotes.
     text = re.sub(rf"['\n{snapper.UNSTORABLE}]", " ", description)
-    return parse_open(command.check(argv(f"--continue={base}", f"--description={text}", "open")).stdout)
+    return parse_open(command.check(argv(f"--continue={base}", f"--description={text}", "open"),
+                                    timeout=command.CHANGE_SECONDS).stdout)
 
 
 def call_argv(number: int, cmd: t.Sequence[str]) -> list[str]:
@@ -53,11 +54,11 @@ def call_argv(number: int, cmd: t.Sequence[str]) -> list[str]:
 
 
 def close(number: int) -> None:
-    command.check(argv("close", str(number)))
+    command.check(argv("close", str(number)), timeout=command.CHANGE_SECONDS)
 
 
 def abort(number: int) -> None:
-    command.check(argv("abort", str(number)))
+    command.check(argv("abort", str(number)), timeout=command.CHANGE_SECONDS)
 
 
 def version() -> str:
