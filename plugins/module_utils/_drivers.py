@@ -29,6 +29,7 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\Z")
 # ASCII that can be seen, without # and \, and with quotation marks in pairs, as the kernel reads them
 OPTION = re.compile(r'[A-Za-z0-9_.]+(=(?:[!$-[\]-~]|"[!$-[\]-~]*")*)?\Z')
 BUILTIN = "(builtin)"
+VERSION = re.compile(r"0x[0-9a-fA-F]{1,16}\Z")  # of a symbol
 SHOWN = 5  # symbols in an error
 
 
@@ -101,7 +102,7 @@ def parse_modinfo(stdout: str) -> dict[str, str]:
 def parse_versions(text: str) -> dict[str, int]:
     """Symbols and their versions, from ``modprobe --dump-modversions`` or the symvers of a kernel."""
     lines = (line.split() for line in text.splitlines())
-    return {words[1]: int(words[0], 16) for words in lines if len(words) >= 2 and words[0].startswith("0x")}
+    return {words[1]: int(words[0], 16) for words in lines if len(words) >= 2 and VERSION.match(words[0])}
 
 
 def judge(found: Found, kernel: Kernel) -> str | None:
@@ -126,7 +127,8 @@ def judge(found: Found, kernel: Kernel) -> str | None:
 
 def newest(versions: t.Iterable[str]) -> str:
     def key(version: str) -> list[tuple[int, int, str]]:
-        return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in re.findall(r"\d+|\D+", version)]
+        return [(1, int(part), "") if part[0] in "0123456789" else (0, 0, part)
+                for part in re.findall(r"[0-9]{1,18}|[^0-9]+", version)]
     return max(versions, key=key)
 
 

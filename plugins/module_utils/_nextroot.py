@@ -61,8 +61,7 @@ def plan(fstab: str, root: str) -> list[list[str]]:
 
 
 def _mounted() -> list[mounts.Mount]:
-    with open(MOUNTINFO, encoding="utf-8", errors="surrogateescape") as stream:
-        return mounts.parse_mountinfo(stream.read())
+    return mounts.parse_mountinfo(mounts.read_mountinfo(MOUNTINFO))
 
 
 def clear() -> None:

@@ -57,6 +57,6 @@ def as_argument() -> dict[str, t.Any]:
 
 def has_ended(run: t.Mapping[str, t.Any]) -> bool:
     """Whether a run is known to be over; False also if it cannot be told from here."""
-    if run["machine"] != _machine() or not run["started"]:
+    if run.get("machine") != _machine() or not run.get("started"):
         return False
-    return _started(run["pid"]) != run["started"]
+    return _started(run.get("pid", 0)) != run["started"]

@@ -208,10 +208,10 @@ def test_the_script_has_the_plan_as_it_is(seconds, new, back, word):
     plan = _trial_files.Plan("u-1", seconds, new, back, {new: entry}, f"/efi/loader/entries/{entry}")
     text = _trial_files.script(plan, ["/a", "/b"])
     head = text.split("\nset -u\n")[0]
-    names = ("seconds", "new", "back", "entries", "trial_entry", "files")
+    names = ("id", "seconds", "new", "back", "trial_entry")
     assert shell("\n".join([head, *(f"printf '%s\\n' \"${name}\"" for name in names)])) == (
-        "\n".join([str(seconds), str(new), " ".join(map(str, back)), f"{new}:{entry}", plan.trial_entry, "/a /b"])
-        + "\n").encode()
+        "\n".join(["u-1", str(seconds), str(new), " ".join(map(str, back)), plan.trial_entry]) + "\n").encode()
+    assert shell(f"{head}\nprintf '%s' \"$files\"").split() == [b"/a", b"/b"]
 
 
 # --- who decided ----------------------------------------------------------------------------------------------------

@@ -217,6 +217,16 @@ def test_a_definition_that_is_accepted_is_one_that_the_file_can_hold(params):
 # --- keys -----------------------------------------------------------------------------------------------------------
 
 
+@given(st.one_of(text, printable, st.sampled_from(["x\u2028pub", "x\x85sub:", "\x1cuid", "a\x0bfpr:::::::::FF:"])))
+def test_a_user_id_is_one_whatever_is_in_it(user_id):
+    # as gpg 2.4 writes it
+    escaped = "".join(f"\\x{ord(character):02x}" if character < " " or character in "\x7f:\\" else character
+                      for character in user_id)
+    found = keys.parse(COLONS.replace("another name", escaped).replace("testbed\\x3a good <good@testbed>", escaped))
+    assert [(key["fingerprint"], key["user_id"]) for key in found] == [
+        ("114E45CC20D8BAA7D5DCBEB614C9809232E0593A", escaped.replace("\\x3a", ":")), ("2" * 40, None)]
+
+
 @settings(max_examples=max(settings.default.max_examples // 20, 2))
 @given(st.one_of(st.binary(), st.sampled_from([b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQ==\n", b"\x99" * 5000])))
 def test_what_the_real_gpg_lists_of_anything_is_read(material):

@@ -38,8 +38,9 @@ def parse(colons: str) -> list[dict]:
     """The primary keys in what ``gpg --with-colons`` lists."""
     found: list[dict] = []
     kind = ""
-    for line in colons.splitlines():
-        fields = line.split(":")
+    # gpg escapes a line feed in a user id, and leaves what else Python takes for the end of a line
+    for line in colons.split("\n"):
+        fields = line.split(":") + [""] * 10
         if fields[0] in ("pub", "sub"):
             kind = fields[0]
         if fields[0] == "pub":
@@ -69,11 +70,15 @@ def signers(colons: str) -> set[str]:
 
 
 def _date(seconds: str) -> str | None:
-    return time.strftime("%Y-%m-%d", time.gmtime(int(seconds))) if seconds.isdigit() else None
+    return time.strftime("%Y-%m-%d", time.gmtime(int(seconds))) if _is_time(seconds) else None
 
 
 def _is_past(seconds: str) -> bool:
-    return seconds.isdigit() and int(seconds) <= time.time()
+    return _is_time(seconds) and int(seconds) <= time.time()
+
+
+def _is_time(seconds: str) -> bool:
+    return seconds.isdecimal() and len(seconds) < 12
 
 
 # --- key files -------------------------------------------------------------------------------------------------------

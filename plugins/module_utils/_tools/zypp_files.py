@@ -18,7 +18,7 @@ import typing as t
 
 NOT_IN_A_KEY = re.compile(r"[:/?|,\\]")
 ADDRESSES = ("baseurl", "gpgkey", "mirrorlist", "metalink")
-SEPARATOR = re.compile(r"[,\t ]*[\t ][,\t ]*")
+SEPARATOR = re.compile(r"(?<![,\t ])[,\t ]*[\t ][,\t ]*")
 TRUE = ("1", "yes", "true", "always", "on", "+")
 FALSE = ("0", "no", "false", "never", "off", "-")
 # dir:///path and dir:/path are the same
@@ -48,7 +48,8 @@ def address(url: str) -> str:
 
 def _lines(text: str) -> t.Iterator[Line]:
     section = key = None
-    for line in text.splitlines():
+    # only a line feed ends a line, as in libzypp
+    for line in (text[:-1] if text.endswith("\n") else text).split("\n") if text else ():
         stripped = line.strip()
         if not stripped or stripped[0] in "#;":
             yield Line(line, section, None, "")
