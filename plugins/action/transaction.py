@@ -18,6 +18,7 @@ from ansible.utils.collection_loader import AnsibleCollectionConfig
 
 from ansible_collections.microos.transactional.plugins.module_utils._tools import snapper
 from ansible_collections.microos.transactional.plugins.plugin_utils import (
+    _inside,
     _role_arguments,
     _role_call,
     _run,
@@ -110,6 +111,8 @@ class ActionModule(ActionBase):
             arguments["description"] = arguments.get("description") or task_vars.get("ansible_play_name", "")
             arguments["provenance"] = self._provenance(arguments.get("provenance"), task_vars)
         arguments["_run"] = _run.as_argument()
+        if opens:
+            _inside.remember_opened(self._task.delegate_to or task_vars.get("inventory_hostname", ""))
         with outside(self._connection):
             # whether the holder of a busy host still lives can be told from here alone, so ask before waiting
             answer = self._execute_module(MODULE, dict(arguments, wait=0), task_vars=task_vars)

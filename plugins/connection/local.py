@@ -15,6 +15,8 @@ description:
     transaction that M(microos.transactional.transaction) has opened in the same run, for a host that manages itself,
     with C(ansible-pull) for instance.
   - Without such a transaction every task fails. Nothing ever falls through to the running system.
+  - A task that is delegated to a host that the play does not work on, and on which this run has not opened a
+    transaction, is done on that host itself. An C(ansible_connection) of that host outweighs this.
 extends_documentation_fragment:
   - microos.transactional._connection
   - microos.transactional._connection.local

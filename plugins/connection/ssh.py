@@ -14,6 +14,8 @@ description:
   - The connection P(ansible.builtin.ssh#connection) with all its options, but commands and files go into the
     transaction that M(microos.transactional.transaction) has opened on the host in the same run.
   - Without such a transaction every task fails. Nothing ever falls through to the running system.
+  - A task that is delegated to a host that the play does not work on, and on which this run has not opened a
+    transaction, is done on that host itself. An C(ansible_connection) of that host outweighs this.
 extends_documentation_fragment:
   - microos.transactional._connection
   - microos.transactional._connection.ssh

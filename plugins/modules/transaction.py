@@ -40,12 +40,13 @@ options:
   description:
     description:
       - Description of the snapshot. The name of the play is taken if this is empty.
+      - Everybody on the host can read it and O(provenance). A password of the play, or a value that comes from a vault,
+        is refused in both, and both are refused in a task with C(no_log).
     type: str
     default: ''
   provenance:
     description:
-      - What else the snapshot shall record about its making, as C(ansible-KEY) in its userdata. No secrets, as
-        everybody on the host can read it.
+      - What else the snapshot shall record about its making, as C(ansible-KEY) in its userdata.
       - C(play), C(user), C(controller), C(git_commit) of the playbook's directory, and C(job) of AWX are recorded by
         themselves; an empty value leaves one out.
     type: dict

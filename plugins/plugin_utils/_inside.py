@@ -64,6 +64,9 @@ export TRANSACTIONAL_UPDATE=true "TRANSACTIONAL_UPDATE_ROOT=/.snapshots/$3/snaps
 id -u "$4" >/dev/null 2>&1 || refuse user "$4"
 exec /usr/sbin/runuser -s /bin/sh -c "$5" -- "$4"
 """
+# Whether the machine has no transaction of this run. Who may not look there cannot tell, and goes on to the door.
+# Arguments: file of the run.
+FOREIGN = f'[ ! -e {DIRECTORY} ] || {{ [ -x {DIRECTORY} ] && [ ! -e "$0" ]; }}'
 # A new session starts at home; where that does not exist inside, at the root directory
 AT_HOME = "cd 2>/dev/null; "
 
@@ -90,6 +93,18 @@ UNFIT = {
 FACTS = ("ansible.builtin.gather_facts", "ansible.builtin.setup")
 # Options of the shell plugin: a home directory may not exist inside, or be the running system's
 PLACES = {"remote_tmp": "/tmp", "async_dir": "/tmp/.ansible_async"}
+# What is given explicitly is the user's choice
+ASYNC_DIR_DEFAULT = "~/.ansible_async"
+
+
+def _opened(host: str) -> str:
+    """A file of this run: it has opened a transaction on a host, by whatever way and whatever became of it."""
+    return os.path.join(C.DEFAULT_LOCAL_TMP, f"microos-opened-{hashlib.sha256(host.encode('utf-8')).hexdigest()}")
+
+
+def remember_opened(host: str) -> None:
+    with open(_opened(host), "w", encoding="utf-8"):
+        pass
 
 
 def full_name(action: str) -> str:
@@ -134,9 +149,16 @@ class InsideConnection:
         self._nonce = None  # of the command that was built last, and has not been sent
         self._action = ""
         self._login = None
+        self._delegate = None
+        self._may_be_foreign = False
         stock_option = self._shell.get_option
-        self._shell.get_option = lambda option, hostvars=None: (
-            PLACES[option] if option in PLACES and not self._is_outside else stock_option(option, hostvars))
+
+        def get_option(option, hostvars=None):
+            if option not in PLACES or self._leads_outside():
+                return stock_option(option, hostvars)
+            given = stock_option(option, hostvars) if option == "async_dir" else None
+            return given if given and given != ASYNC_DIR_DEFAULT else PLACES[option]
+        self._shell.get_option = get_option
 
     @contextlib.contextmanager
     def outside(self):
@@ -158,8 +180,31 @@ class InsideConnection:
     def set_options(self, task_keys=None, var_options=None, direct=None):
         super().set_options(task_keys=task_keys, var_options=var_options, direct=direct)
         self._action = full_name((task_keys or {}).get("action") or "")
-        if self._action in UNFIT:
+        self._delegate = (task_keys or {}).get("delegate_to")
+        if self._action in UNFIT and not self._delegate:
             raise AnsibleError(f"{self._action} cannot be used inside a transaction: {UNFIT[self._action]}.")
+
+    def update_vars(self, variables):
+        """A task that is delegated to a host that the play does not work on is not meant for a transaction, unless this
+        run has opened one there, or the host's own variables lead it here."""
+        super().update_vars(variables)
+        host, self._is_outside = self._delegate, False
+        self._may_be_foreign = bool(host) and not (
+            host in variables.get("ansible_play_hosts_all", [host]) or os.path.exists(_opened(host))
+            or variables.get("ansible_delegated_vars", {}).get(host, {}).get("ansible_connection"))
+        if self._action in UNFIT and host and not self._leads_outside():
+            raise AnsibleError(f"{self._action} cannot be used inside a transaction: {UNFIT[self._action]}.")
+
+    def _leads_outside(self):
+        """Whether this is the stock connection now. A foreign host is asked first: it may be a machine that this run
+        has a transaction on by another name."""
+        if self._may_be_foreign and not self._is_outside:
+            self._may_be_foreign = False
+            with self.outside():
+                returncode = self.exec_command(shlex.join(["/bin/sh", "-c", FOREIGN, self._file_of_run()]),
+                                               sudoable=False)[0]
+            self._is_outside = returncode == 0
+        return self._is_outside
 
     # --- becoming another user --------------------------------------------------------------------------------------
 
@@ -171,7 +216,7 @@ class InsideConnection:
 
     def _build_become_command(self, cmd, shell, user=None):
         """Escalate to root, whichever user is wanted inside."""
-        if self._is_outside or not cmd:
+        if self._leads_outside() or not cmd:
             return self._stock_build(cmd, shell)
         user = user or self.become.get_option("become_user") or "root"
         if shell.executable and shell.executable != "/bin/sh":
@@ -209,15 +254,18 @@ class InsideConnection:
 
     # --- commands ---------------------------------------------------------------------------------------------------
 
+    def _file_of_run(self):
+        """What tells on the host of the transaction to enter."""
+        return f"{DIRECTORY}/{'open' if self.get_option('join') else _run.key(_run.identity())}"
+
     def _enter(self, command, user):
         """What root has to run on the host so that ``user`` runs ``command`` inside."""
-        name = "open" if self.get_option("join") else _run.key(_run.identity())
         self._nonce = uuid.uuid4().hex
-        return shlex.join(["/bin/sh", "-c", OUTSIDE, "sh", f"{DIRECTORY}/{name}", self._nonce, INSIDE, user,
+        return shlex.join(["/bin/sh", "-c", OUTSIDE, "sh", self._file_of_run(), self._nonce, INSIDE, user,
                            AT_HOME + command])
 
     def exec_command(self, cmd, in_data=None, sudoable=True):
-        if self._is_outside:
+        if self._leads_outside():
             return super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
         cmd = to_text(cmd)
         # built by the become plugin; core may have quoted it once more
@@ -280,7 +328,7 @@ class InsideConnection:
     # --- files ------------------------------------------------------------------------------------------------------
 
     def put_file(self, in_path, out_path):
-        if self._is_outside:
+        if self._leads_outside():
             return super().put_file(in_path, out_path)
         try:
             with open(to_bytes(in_path, errors="surrogate_or_strict"), "rb") as stream:
@@ -291,7 +339,7 @@ class InsideConnection:
         return self._transfer(command, data, in_path, out_path)
 
     def fetch_file(self, in_path, out_path):
-        if self._is_outside:
+        if self._leads_outside():
             return super().fetch_file(in_path, out_path)
         source = shlex.quote(in_path)
         with open(to_bytes(out_path, errors="surrogate_or_strict"), "wb") as stream:

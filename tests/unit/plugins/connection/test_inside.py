@@ -281,3 +281,38 @@ def test_a_file_without_the_word_of_the_escalation(connect, stock, tmp_path):
         stock.exec_command = exec_command
         connection.fetch_file("/etc/file", str(tmp_path / "file"))
         assert (tmp_path / "file").read_bytes() == content
+
+
+@pytest.mark.parametrize("variables, leads_outside", [
+    ({"ansible_play_hosts_all": ["a"]}, True),
+    ({"ansible_play_hosts_all": ["a", "b"]}, False),
+    ({}, False),
+    ({"ansible_play_hosts_all": ["a"], "ansible_delegated_vars": {"b": {"ansible_connection": SSH}}}, False),
+])
+def test_where_a_delegated_task_leads(connect, stock, variables, leads_outside):
+    connection = connect()
+    connection.set_options(task_keys={"action": "command", "remote_user": "root", "delegate_to": "b"})
+    connection.update_vars(dict(variables))
+    connection.exec_command("true")
+    assert ("nsenter" not in stock.last) == leads_outside
+    assert len(stock.sent) == (2 if leads_outside else 1), "only a foreign host is asked"
+    stock.answer = (1, b"", b"")
+    connection.update_vars(dict(variables))
+    connection.exec_command("true")
+    assert "nsenter" in stock.last, "it has a transaction of this run"
+
+
+def test_a_host_that_a_transaction_was_opened_on_is_never_foreign(connect, stock):
+    _inside.remember_opened("b")
+    connection = connect()
+    connection.set_options(task_keys={"action": "command", "remote_user": "root", "delegate_to": "b"})
+    connection.update_vars({"ansible_play_hosts_all": ["a"]})
+    connection.exec_command("true")
+    assert "nsenter" in stock.last
+
+
+def test_an_explicit_directory_of_async_jobs_is_kept(connect):
+    connection = connect()
+    assert connection._shell.get_option("async_dir") == "/tmp/.ansible_async"
+    connection._shell.set_options(direct={"async_dir": "/var/cache/jobs"})
+    assert connection._shell.get_option("async_dir") == "/var/cache/jobs"
