@@ -16,6 +16,7 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import connection_loader
 from ansible.utils.collection_loader import AnsibleCollectionConfig
 
+from ansible_collections.microos.transactional.plugins.module_utils._text import listed
 from ansible_collections.microos.transactional.plugins.module_utils._tools import snapper
 from ansible_collections.microos.transactional.plugins.plugin_utils import (
     _inside,
@@ -81,9 +82,9 @@ def flat(value: object) -> list:
 def told_by_role(answer: dict) -> str:
     """Why a close was refused, with the advice that fits who uses the role, which ends the transaction then."""
     if answer.get("shadowed_writes"):
-        return ("written in the snapshot, but hidden after the boot by what is mounted there: "
-                f"{listed(answer['shadowed_writes'], answer.get('shadowed_writes_count'))}. The transaction is aborted, nothing of it is kept. Do such "
-                "work after the activation, outside of the transaction, or set transaction_shadowed_writes to 'warn' "
+        lost = listed(answer["shadowed_writes"], count=answer.get("shadowed_writes_count"))
+        return (f"written in the snapshot, but hidden after the boot by what is mounted there: {lost}. The transaction "
+                "is aborted, nothing of it is kept. Do such work after the activation, outside of the transaction, or set transaction_shadowed_writes to 'warn' "
                 "to lose these writes")
     if answer.get("running"):
         return (f"something still runs in the snapshot and would go on writing into it: {'; '.join(answer['running'])}."

@@ -45,10 +45,11 @@ def _shortened(name: str) -> str:
     return name if len(name) <= NAME_LENGTH else f"{name[:half]}...{name[-half:]}"
 
 
-def listed(names: t.Sequence[str], limit: int = NAMES) -> str:
-    """The first names, for a message, and how many more there are."""
-    text = ", ".join(_shortened(readable(name)) for name in names[:limit])
-    return text + (f" and {len(names) - limit:,} more" if len(names) > limit else "")
+def listed(names: t.Sequence[str], limit: int = NAMES, count: int | None = None) -> str:
+    """The first names, for a message, and how many more there are, of ``count`` if these are not all."""
+    shown = names[:limit]
+    more = (len(names) if count is None else count) - len(shown)
+    return ", ".join(_shortened(readable(name)) for name in shown) + (f" and {more:,} more" if more > 0 else "")
 
 
 def printable(value: t.Any) -> t.Any:

@@ -29,7 +29,8 @@ WORK = {
     "at the top": "btrfs subvolume create /a; btrfs subvolume create /a/etc; btrfs subvolume create /a/etc/etc",
     "read-only": "btrfs subvolume create /usr/a; btrfs subvolume create /usr/a/b; "
                  "btrfs property set -ts /usr/a/b ro true; btrfs property set -ts /usr/a ro true",
-    "odd names": "(btrfs subvolume create \"$(printf '/usr/o d\\n\\377')\"; btrfs subvolume create '/usr/--') >/dev/null",
+    "odd names": "(btrfs subvolume create \"$(printf '/usr/o d\\n\\377')\"; "
+                 "btrfs subvolume create '/usr/--') >/dev/null",
     "immutable directory": "mkdir /usr/a; btrfs subvolume create /usr/a/b; chattr +i /usr/a",
     "immutable subvolume": "btrfs subvolume create /usr/a; btrfs subvolume create /usr/a/b; chattr +i /usr/a/b /usr/a",
     "append only": "btrfs subvolume create /usr/a; mkdir /usr/a/b; btrfs subvolume create /usr/a/b/c; "

@@ -341,7 +341,8 @@ def test_a_full_disk_for_what_zypper_keeps(host, size):
     before = host.state()
     host.check("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", "/var/cache")
     try:
-        result = host.module("package", name=[f"testbed-many-{index:03}" for index in range(1, 101)] + ["testbed-kernel"])
+        many = [f"testbed-many-{index:03}" for index in range(1, 101)]
+        result = host.module("package", name=[*many, "testbed-kernel"])
     finally:
         host.check("umount", "/var/cache")
     if not result.get("failed"):

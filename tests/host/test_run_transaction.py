@@ -316,7 +316,7 @@ def test_hidden_writes_with_odd_names_are_refused_each_by_its_name(host, run):
 def test_many_hidden_writes_are_refused_at_once(host, run):
     snapshot = run.open()["snapshot"]
     create(snapshot, "/srv", [b"%07d-%s" % (number, b"n" * 100) for number in range(30_000)])
-    process = host.start_module("transaction", state="closed", _run=RUN)
+    process = host.start_module("transaction", state="closed", _run=run.run)
     out, err = process.communicate(timeout=120)
     closed = json.loads(out)
     assert closed["failed"] and " and 29,980 more. The transaction stays open" in closed["msg"], err
@@ -425,7 +425,7 @@ def test_what_is_mounted_below_does_not_hold_up_a_close(host, run):
         assert libc.mount(b"dead", f"{root}/usr/share/dead".encode(), b"fuse", 0, options) == 0
         with open(f"{root}/usr/share/mounted/other", "w", encoding="ascii"):
             pass
-        process = host.start_module("transaction", state="closed", _run=RUN, _check=True)
+        process = host.start_module("transaction", state="closed", _run=run.run, _check=True)
         out, err = process.communicate(timeout=100)
         assert [file["path"] for file in json.loads(out)["files"]] == [
             "/usr/share/dead", "/usr/share/mounted"], out + err
