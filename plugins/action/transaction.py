@@ -84,8 +84,8 @@ def told_by_role(answer: dict) -> str:
     if answer.get("shadowed_writes"):
         lost = listed(answer["shadowed_writes"], count=answer.get("shadowed_writes_count"))
         return (f"written in the snapshot, but hidden after the boot by what is mounted there: {lost}. The transaction "
-                "is aborted, nothing of it is kept. Do such work after the activation, outside of the transaction, or set transaction_shadowed_writes to 'warn' "
-                "to lose these writes")
+                "is aborted, nothing of it is kept. Do such work after the activation, outside of the transaction, or "
+                "set transaction_shadowed_writes to 'warn' to lose these writes")
     if answer.get("running"):
         return (f"something still runs in the snapshot and would go on writing into it: {'; '.join(answer['running'])}."
                 " The transaction is aborted, nothing of it is kept. Have the work wait for its jobs (async_status)")
