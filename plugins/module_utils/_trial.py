@@ -16,6 +16,7 @@ import contextlib
 import itertools
 import os
 import signal
+import stat
 import typing as t
 import uuid
 
@@ -151,6 +152,15 @@ def _private(path: str) -> None:
         os.close(descriptor)
 
 
+def _write_own(path: str, text: str, mode: int) -> None:
+    """Write a file in a private directory. One that is there would keep its owner, who may be anybody."""
+    with contextlib.suppress(FileNotFoundError):
+        found = os.lstat(path)
+        if found.st_uid != 0 or stat.S_ISLNK(found.st_mode):
+            os.unlink(path)
+    _files.write(path, text, mode)
+
+
 @contextlib.contextmanager
 def _usual_umask() -> t.Iterator[None]:
     """Directories that all may read are what they usually are, whatever the caller's umask."""
@@ -170,7 +180,10 @@ def _install(plan: _trial_files.Plan) -> None:
     for root in _roots(plan):
         _private(root + os.path.dirname(_trial_files.SCRIPT))
         for path, text in _trial_files.texts(plan).items():
-            _files.write(root + path, text, 0o700 if path == _trial_files.SCRIPT else 0o644)
+            if path == _trial_files.SCRIPT:
+                _write_own(root + path, text, 0o700)
+            else:
+                _files.write(root + path, text, 0o644)
 
 
 def _record(record: t.Mapping) -> None:
@@ -178,7 +191,7 @@ def _record(record: t.Mapping) -> None:
         _private(os.path.dirname(path))
     with contextlib.suppress(FileNotFoundError):
         os.unlink(_trial_files.SPARE)
-    _files.write(_trial_files.RECORD, "".join(f"{name}={value}\n" for name, value in record.items()), 0o600)
+    _write_own(_trial_files.RECORD, "".join(f"{name}={value}\n" for name, value in record.items()), 0o600)
 
 
 def forget(plan: _trial_files.Plan) -> str:

@@ -173,6 +173,9 @@ def test_nobody_else_gets_at_it(pending):
     for directory in (FLAG.parent, RECORD.parent, pathlib.Path(SCRIPT).parent):
         directory.mkdir(exist_ok=True)
         directory.chmod(0o777)
+    for path in (RECORD, pathlib.Path(SCRIPT)):
+        path.write_text("state=none\n")
+        os.chown(path, 65534, 65534)
     lock = FLAG.with_name("trial.lock")
     lock.touch()
     lock.chmod(0o666)
