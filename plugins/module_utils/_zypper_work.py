@@ -41,8 +41,8 @@ def words(options: str | None, name: str) -> list[str]:
     except ValueError as exc:
         raise TransactionalError(f"{name} cannot be read as a shell would: {exc}") from exc
     if secrets_in(found, logins_only=True):
-        raise TransactionalError(f"{name} has a user name or password in an address, which everybody could read; define "
-                                 "the repository with microos.transactional.repository")
+        raise TransactionalError(f"{name} has a user name or password in an address, which everybody could read; "
+                                 "define the repository with microos.transactional.repository")
     return found
 
 
