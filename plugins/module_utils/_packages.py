@@ -186,17 +186,11 @@ class Packages(ZypperWork):
             answer = self._zypper(run, root, todo)
             self._refuse_unmet(root, todo, answer)
             return answer
-        if not any(request.kind in (FILE, URL) for request in todo):
-            self._transact(self._description(todo), work)
-            return
         forget_files()
         try:
-            self._transact(self._description(todo), work)
+            self._transact(f"package {self.state} {' '.join(request.text for request in todo)}", work)
         finally:
             forget_files()
-
-    def _description(self, todo: t.Sequence[_package_requests.Request]) -> str:
-        return f"package {self.state} {' '.join(request.text for request in todo)}"
 
     def _zypper(self, run: Run, root: str, todo: t.Sequence[_package_requests.Request],
                 dry_run: bool = False) -> zypper.Answer:
