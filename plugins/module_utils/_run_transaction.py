@@ -211,7 +211,6 @@ class RunTransaction:
                     "by a kill, a stop of its service or for want of use, so it cannot be told whether all the work "
                     "is in it")
         self._refuse_while_running(resident)
-        _furniture.take_out(resident.pid, snapper.path_of(resident.details["snapshot"]))
         changes = self._changes(resident)
         self._check_shadowed(resident, changes, shadowed_writes)
         services = _services.differences(*(snapper.path_of(resident.details[name]) for name in ("base", "snapshot")),
@@ -221,6 +220,7 @@ class RunTransaction:
             return dict(result, changed=bool(changes))
         with Transaction.resume(self._engine, resident) as transaction:
             if changes:
+                _furniture.take_out(resident.pid, snapper.path_of(resident.details["snapshot"]))
                 transaction.close()
         return dict(result, changed=bool(changes), snapshot=transaction.snapshot if changes else None,
                     pending=self.host.default() != self.host.current)
