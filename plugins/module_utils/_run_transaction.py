@@ -224,17 +224,17 @@ class RunTransaction:
                     "is in it")
             with transaction.left_open_by_errors():
                 self._refuse_while_running(resident)
-                root = snapper.path_of(resident.details["snapshot"])
-                _furniture.take_out(resident.pid, root)
                 changes = self._changes(resident)
                 self._check_shadowed(resident, changes, shadowed_writes)
-                services = _services.differences(snapper.path_of(resident.details["base"]), root, changes)
+                before, after = (snapper.path_of(resident.details[name]) for name in ("base", "snapshot"))
+                services = _services.differences(before, after, changes)
                 result = dict(self._told(resident), transaction=None, services=services,
                               **self._report(resident, changes))
             if check_mode:
                 transaction.leave_open()
                 return dict(result, changed=bool(changes))
             if changes:
+                _furniture.take_out(resident.pid, after)
                 transaction.close()
         self.warnings += transaction.warnings
         return dict(result, changed=bool(changes), snapshot=transaction.snapshot if changes else None,

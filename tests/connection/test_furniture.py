@@ -76,10 +76,18 @@ def test_a_service_that_does_not_run_is_not_said_to(controller, host):
     assert len(said[3]["stdout_lines"]) == 2 and all("inactive (dead)" in line for line in said[3]["stdout_lines"])
 
 
-def test_the_modules_of_services_work_as_they_did(controller, host):
+def test_the_modules_of_services_work_and_the_close_tells_what_begins(controller, host):
+    unit = {"ansible.builtin.copy": {"content": "[Service]\nExecStart=true\n[Install]\nWantedBy=multi-user.target\n",
+                                     "dest": "/etc/systemd/system/probe@.service", "mode": "0644"}}
+    closed = dict(controller.transaction("closed"), register="closed")
     controller.check([controller.play(
-        controller.transaction("open"),
+        controller.transaction("open"), unit,
         {"ansible.builtin.systemd": {"name": "ssh", "enabled": False, "state": "started"}, "register": "one"},
-        {"ansible.builtin.systemd": {"name": "ssh", "enabled": True, "state": "restarted"}, "register": "two"},
-        {"ansible.builtin.assert": {"that": ["one is changed", "two is changed"]}},
-        controller.transaction("closed"))])
+        {"ansible.builtin.systemd": {"name": "probe@1", "enabled": True, "state": "restarted", "daemon_reload": True}},
+        {"ansible.builtin.assert": {"that": ["one is changed"]}}, closed,
+        {"ansible.builtin.assert": {"that": ["closed.services == [{'name': 'probe@1.service', 'change': 'enabled'}, "
+                                             "{'name': 'ssh.service', 'change': 'disabled'}]"]}})])
+    unit["ansible.builtin.copy"]["content"] += "#\n"
+    controller.check([controller.play(
+        controller.transaction("open"), unit, closed,
+        {"ansible.builtin.assert": {"that": "closed.services == [{'name': 'probe@1.service', 'change': 'modified'}]"}})])
