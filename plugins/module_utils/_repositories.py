@@ -254,11 +254,15 @@ class Repositories:
                 f"{self._wanted.alias} could not be refreshed, "
                 f"{hide(zypper.explain(result.rc, answer, result.stderr))}. {LEFT}",
                 cmd=result.argv, rc=result.rc, stdout=hide(result.stdout), stderr=hide(result.stderr), messages=told)
-        warnings = [hide(text) for text in answer.text("warning")]
-        # zypper only warns of it
-        if answer.found(zypper.EXPIRED) and not self._params["allow_insecure"]:
+        # zypper only warns of it; and what could not be read may have been this warning
+        is_expired = bool(answer.found(zypper.EXPIRED)) and not self._params["allow_insecure"]
+        if answer.flaw or is_expired:
             # else the next task would take the metadata from the cache, unasked
             ask("clean", "--metadata", "--raw-metadata", *self._named())
+        zypper.require_readable(answer, f"refresh {self._wanted.alias}", cmd=result.argv, rc=result.rc,
+                                stdout=hide(result.stdout), stderr=hide(result.stderr))
+        warnings = [hide(text) for text in answer.text("warning")]
+        if is_expired:
             raise Unverified(
                 f"the metadata of {self._wanted.alias} are signed with an expired key: {' / '.join(warnings)} {LEFT}. "
                 "What to do: get the current key of the repository and import it",

@@ -10,12 +10,13 @@ import pytest
 
 from ansible_collections.microos.transactional.plugins.module_utils import (
     _files,
+    _repositories,
     _repository_files,
     _repository_requests,
     _repository_safety,
 )
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
-from ansible_collections.microos.transactional.plugins.module_utils._tools import keys, zypp_files
+from ansible_collections.microos.transactional.plugins.module_utils._tools import command, keys, zypp_files
 
 FINGERPRINT = "114E45CC20D8BAA7D5DCBEB614C9809232E0593A"
 
@@ -273,6 +274,36 @@ def test_the_time_of_metadata():
     repomd = "<repomd><data><timestamp>17</timestamp></data><data><timestamp>19.5</timestamp></data></repomd>"
     assert zypp_files.made_at(repomd) == 19
     assert zypp_files.made_at("<repomd/>") is None
+
+
+# --- refresh ---------------------------------------------------------------------------------------------------------
+
+EXPIRED = ('<?xml version="1.0"?><stream><message type="warning">The gpg key signing file '
+           "'repomd.xml' has expired.</message>%s")
+
+
+@pytest.mark.parametrize("stdout, insecure, words", [
+    (EXPIRED % "</stream>", False, "signed with an expired key"), (EXPIRED % "", False, "cannot read what zypper said"),
+    ("", False, "cannot read what zypper said"), (EXPIRED % "&</stream>", True, "cannot read what zypper said"),
+    (EXPIRED % "</stream>", True, None)])
+def test_what_comes_of_a_refresh(stdout, insecure, words):
+    work = object.__new__(_repositories.Repositories)
+    work.warnings, work._params = [], {"allow_insecure": insecure}
+    work._wanted = _repository_requests.Wanted(request())
+    asked = []
+
+    def run(argv, env=None, timeout=None):
+        asked.append(argv)
+        return command.Result(list(argv), 0, stdout, "")
+
+    if words is None:
+        work._judge(run, "refresh")
+        assert "has expired" in str(work.warnings)
+        assert len(asked) == 1
+        return
+    with pytest.raises(TransactionalError, match=words):
+        work._judge(run, "refresh")
+    assert "clean" in str(asked)
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------
