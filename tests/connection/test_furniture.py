@@ -90,5 +90,5 @@ def test_the_modules_of_services_work_and_the_close_tells_what_begins(controller
     unit["ansible.builtin.copy"]["content"] += "#\n"
     controller.check([controller.play(
         controller.transaction("open"), unit, closed,
-        {"ansible.builtin.assert": {
-            "that": "closed.services == [{'name': 'probe@1.service', 'change': 'modified'}]"}})])
+        {"ansible.builtin.assert": {"that": [
+            "closed.services == [{'name': 'probe@1.service', 'change': 'modified'}]"]}})])
