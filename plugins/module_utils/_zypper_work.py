@@ -10,18 +10,25 @@ Note that this module util is PRIVATE to the collection.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shlex
 import time
 import typing as t
 
-from ansible_collections.microos.transactional.plugins.module_utils import _processes, _resident
+from ansible_collections.microos.transactional.plugins.module_utils import _key_source, _processes, _resident
 from ansible_collections.microos.transactional.plugins.module_utils._errors import Busy, TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
 from ansible_collections.microos.transactional.plugins.module_utils._namespace import read_only_view
 from ansible_collections.microos.transactional.plugins.module_utils._package_files import Workspace, private_cache
 from ansible_collections.microos.transactional.plugins.module_utils._package_requests import secrets_in, without_queries
-from ansible_collections.microos.transactional.plugins.module_utils._tools import command, snapper, zypper
+from ansible_collections.microos.transactional.plugins.module_utils._tools import (
+    command,
+    keys,
+    openpgp,
+    snapper,
+    zypper,
+)
 from ansible_collections.microos.transactional.plugins.module_utils._transaction import Transaction, choose_engine
 
 Run = t.Callable[..., command.Result]
@@ -32,6 +39,7 @@ TIMEOUT = 3600
 REPEATS = 3
 # Options of zypper, which takes them abbreviated
 UNCHECKED, IMPORTING = "--no-gpg-checks", "--gpg-auto-import-keys"
+PACKAGED_KEYS = "/usr/lib/rpm/gnupg/keys"
 
 
 def words(options: str | None, name: str) -> list[str]:
@@ -49,6 +57,15 @@ def words(options: str | None, name: str) -> list[str]:
 def has_option(found: t.Iterable[str], option: str) -> bool:
     """Whether a long option is among others, perhaps abbreviated."""
     return any(len(word) > len("--n") and option.startswith(word.partition("=")[0]) for word in found)
+
+
+def packaged_keys(root: str) -> list[openpgp.Certificate]:
+    """What lies below ``root`` where libzypp takes the keys of a distribution from."""
+    found: list[openpgp.Certificate] = []
+    for path in sorted(glob.glob(f"{glob.escape(root)}{PACKAGED_KEYS}/*")):
+        with contextlib.suppress(OSError, TransactionalError, openpgp.Damaged):
+            found += openpgp.read(_key_source.read_file(path)).certificates
+    return found
 
 
 def as_diff(changes: t.Mapping[str, t.Sequence[t.Mapping]]) -> dict:
@@ -140,12 +157,16 @@ class ZypperWork:
     def _transact(self, description: str, work: t.Callable[[Run, str], zypper.Answer]) -> None:
         """Do ``work``, given a way to run commands and the root, in a new snapshot; it stays if anything changed."""
         if self._inside:
-            self._report(work(command.run, "/"))
+            with self._same_keys(command.run, "/"):
+                answer = work(command.run, "/")
+            self._report(answer)
             self.result.update(snapshot=self._default if self.result["changed"] else None, pending=True)
             return
         keep_failed = self._options.get("keep_failed", False)
         with Transaction(self._engine, self.module, description, keep_failed) as transaction:
-            answer = work(transaction.run, snapper.path_of(transaction.snapshot))
+            root = snapper.path_of(transaction.snapshot)
+            with self._same_keys(transaction.run, root):
+                answer = work(transaction.run, root)
             self._report(answer)
             if not answer.is_empty:
                 transaction.close()
@@ -158,6 +179,26 @@ class ZypperWork:
                                  + zypper.shortened("; ".join(transaction.ended)))
         if self.result["changed"]:
             self.result.update(base=transaction.base, snapshot=transaction.snapshot, pending=True)
+
+    @contextlib.contextmanager
+    def _same_keys(self, run: Run, root: str) -> t.Iterator[None]:
+        """A context after which rpm trusts no key that it did not trust before.
+
+        libzypp trusts keys that signed metadata name, and a scriptlet may import some. What a package brings to the
+        place from which libzypp takes the keys of a distribution is vouched for by that package's own signature.
+        """
+        change = keys.Change(run, {})
+        change.make()
+        yield
+        gained = change.gained() and change.gained(packaged_keys(root))
+        if not gained:
+            return
+        if self._inside:
+            change.take_back()
+        raise TransactionalError(
+            f"while zypper was at work, rpm came to trust {', '.join(gained)}, which nobody has asked for; a "
+            "repository or a scriptlet brought it along. What to do: if it is right, import it by its fingerprint with "
+            "microos.transactional.repository first", keys=gained, base=self._default)
 
     # --- zypper ------------------------------------------------------------------------------------------------------
 

@@ -449,6 +449,26 @@ def test_inside_of_a_transaction_such_a_key_is_taken_out_again(host, owners, pla
     assert sorted(what_is_trusted(host, 2, tmp_path / "look")) == sorted([*before, ("pub", signer)])
 
 
+@pytest.mark.usefixtures("as_before")
+@pytest.mark.parametrize("where", ["alone", "inside"])
+def test_a_key_that_a_repository_brings_along_with_packages(host, owners, place, request, tmp_path, where):
+    owner = owners()
+    signer, extra = owner.make("signer@testbed"), owner.make("extra@testbed")
+    brings_along(owner, place, signer, extra, host)
+    prefix = request.getfixturevalue("inside") if where == "inside" else ()
+    key = {"fingerprint": signer, "file": str(place / "repodata" / "repomd.xml.key")}
+    assert host.module("repository", name="new", baseurl=[f"dir:{place}"], keys=[key], _prefix=prefix).get("changed")
+    before, trusted = host.state(), sorted(what_is_trusted(host, 2, tmp_path / "look"))
+    result = host.module("package", name="testbed-hello=2.0", _prefix=prefix)
+    assert f"rpm came to trust {extra}, which nobody has asked for" in result.get("msg", ""), result
+    assert sorted(what_is_trusted(host, 2, tmp_path / "look")) == trusted
+    if where == "alone":
+        assert host.state() == before
+    if where == "alone":
+        assert host.module("repository", keys=[dict(key, fingerprint=extra)]).get("changed")
+        assert host.module("package", name="testbed-hello=2.0").get("changed")
+
+
 # --- by an address ---------------------------------------------------------------------------------------------------
 
 @contextlib.contextmanager

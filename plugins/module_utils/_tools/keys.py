@@ -199,6 +199,26 @@ def entries(run: Run, root: str = "/") -> list[Entry]:
     return found
 
 
+def gained(before: t.Iterable[Entry], after: t.Iterable[Entry],
+           brought: t.Iterable[openpgp.Certificate] = ()) -> list[str]:
+    """What is trusted in ``after`` and was not in ``before``, wholly or in part, unless it is ``brought``.
+
+    A key is named by its fingerprint, what cannot be read as one by its entry.
+    """
+    known: dict[str | None, set] = {}
+    for certificate in [*(certificate for entry in before for certificate in entry.certificates), *brought]:
+        known.setdefault(certificate.fingerprint, set()).update(certificate.contents)
+    texts = {entry.text for entry in before}
+    found = []
+    for entry in after:
+        if entry.text in texts:
+            continue
+        strange = [certificate.fingerprint or entry.name for certificate in entry.certificates
+                   if not certificate.contents <= known.get(certificate.fingerprint, set())]
+        found += strange if entry.certificates else [entry.name]
+    return found
+
+
 def look(root: str) -> tuple[list[dict], dict[str, openpgp.Certificate]]:
     """The keys that the rpm database below ``root`` trusts, with the names of their entries; and what they are."""
     found = entries(command.run, root)
@@ -293,6 +313,10 @@ class Change:
         allowed = set(key.contents).union(*(certificate.contents for entry in old for certificate in entry.certificates
                                             if certificate.fingerprint == fingerprint))
         return None if having[0].certificates[0].contents <= allowed else f"{fingerprint} has parts that nobody gave it"
+
+    def gained(self, brought: t.Iterable[openpgp.Certificate] = ()) -> list[str]:
+        """What is trusted now that was not before, see the function of this name."""
+        return gained(self._before, entries(self._run), brought)
 
     def take_back(self) -> None:
         """As it was before."""
