@@ -92,6 +92,7 @@ test_real, test_any_text, test_damaged, test_huge = parser_tests([
     Parser("hide", _repository_safety.hide, ["https://user:secret@a.example.com/x failed, http://b:c@d/"],
            lambda found: isinstance(found, str)),
     Parser("gpg", keys.parse, [COLONS], keys_are_documented),
+    Parser("gpg-signers", keys.signers, [COLONS], lambda found: isinstance(found, set)),
 ])
 
 

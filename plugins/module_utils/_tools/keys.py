@@ -59,8 +59,8 @@ def signers(colons: str) -> set[str]:
     """Those of the primary keys that can sign now, themselves or by a subkey: gpg writes a capital letter then."""
     found = set()
     can = False
-    for line in colons.splitlines():
-        fields = line.split(":")
+    for line in colons.split("\n"):
+        fields = line.split(":") + [""] * 12
         if fields[0] == "pub":
             can = "S" in fields[11]
         elif fields[0] == "fpr" and can:

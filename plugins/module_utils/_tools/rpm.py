@@ -69,7 +69,11 @@ def missing(root: str, names: t.Sequence[str], capabilities: bool) -> list[str]:
     unknown = set()
     for batch in batches(names):
         result = command.run(["rpm", "--root", root, "-q", "--qf", "installed %{NAME}\\n", *query, "--", *batch])
-        for line in _lines(result.stdout) + _lines(result.stderr):
+        lines = _lines(result.stdout) + _lines(result.stderr)
+        # there is a whole line for each name at least; a signal may have ended it before
+        if result.rc < 0 or len(lines) < len(batch) or not (result.stdout or "\n").endswith("\n"):
+            raise command.CommandError(result)
+        for line in lines:
             found = MISSING.match(line.strip())
             if found:
                 unknown.add(next(group for group in found.groups() if group))
@@ -81,7 +85,14 @@ def missing(root: str, names: t.Sequence[str], capabilities: bool) -> list[str]:
 def installed(root: str) -> list[dict]:
     """All packages of the rpm database below ``root``, keys as the modules report them."""
     told = command.check(["rpm", "--root", root, "-qa", "--qf", "%{NAME}\\t%{EVR}\\t%{ARCH}\\n"]).stdout
-    return [dict(zip(("name", "version", "arch"), line.split("\t"))) for line in _lines(told)]
+    return _rows(told, ("name", "version", "arch"))
+
+
+def _rows(told: str, keys: t.Sequence[str]) -> list[dict]:
+    rows = [dict(zip(keys, line.split("\t"))) for line in _lines(told)]
+    if any(len(row) < len(keys) for row in rows):
+        raise TransactionalError(f"cannot read the packages in rpm's answer: {told[-200:]}")
+    return rows
 
 
 def details(root: str) -> list[dict]:
@@ -89,7 +100,7 @@ def details(root: str) -> list[dict]:
     keys = ("name", "version", "release", "epoch", "arch")
     told = command.check(["rpm", "--root", root, "-qa", "--qf",
                           "\\t".join(f"%{{{key.upper()}}}" for key in keys) + "\\n"]).stdout
-    rows = [dict(zip(keys, line.split("\t"))) for line in _lines(told)]
+    rows = _rows(told, keys)
     # package_facts (2.19 to 2.21) has the string too, no null
     return [{key: "None" if value == "(none)" else value for key, value in row.items()} for row in rows]
 
@@ -134,7 +145,7 @@ def providing(root: str, capability: str) -> list[dict]:
     """The packages that provide a capability, keys as the modules report them."""
     told = command.run(["rpm", "--root", root, "-q", "--qf", "%{NAME}\\t%{EVR}\\t%{ARCH}\\n", "--whatprovides", "--",
                         capability]).stdout
-    return [dict(zip(("name", "version", "arch"), line.split("\t"))) for line in _lines(told) if "\t" in line]
+    return [dict(zip(("name", "version", "arch"), line.split("\t"))) for line in _lines(told) if line.count("\t") == 2]
 
 
 def label(row: t.Mapping) -> str:
@@ -169,6 +180,8 @@ def order(pairs: t.Sequence[tuple[str, str]]) -> list[int]:
         rows = ["{{{}}}".format(",".join(f'"{part}"' for evr in pair for part in split_version(evr)))
                 for pair in pairs[start:start + PAIRS_AT_ONCE]]
         told = command.check(["rpm", "--eval", ORDER.replace("ROWS", ",".join(rows))]).stdout.split()
+        if len(told) != len(rows) or not set(told) <= {"-1", "0", "1"}:
+            raise TransactionalError(f"cannot read rpm's comparison of versions: {' '.join(told)[:200]}")
         orders += [int(number) for number in told]
     return orders
 
