@@ -87,8 +87,7 @@ mkdir -m 755 {PROGRAMS}
 {_program("sysctl", SYSCTL)}{_program("systemctl", SYSTEMCTL)}"""
 
 
-def take_out(pid: int, root: str) -> None:
-    """Take out of the snapshot at ``root`` what was put in for its work; ``pid`` is the process that stays inside."""
-    if os.path.exists(f"/proc/{pid}/root{MADE}"):
-        with contextlib.suppress(OSError):  # not empty: then it is part of the work
-            os.rmdir(root + SHUT_IN)
+def take_out(root: str) -> None:
+    """Take out of the snapshot at ``root`` what was put in for its work, if ``MADE`` is there inside."""
+    with contextlib.suppress(OSError):  # not empty: then it is part of the work
+        os.rmdir(root + SHUT_IN)

@@ -68,8 +68,8 @@ def run(module: AnsibleModule, work: t.Callable[[Host], dict]) -> t.NoReturn:
 
 def _of_system(exc: OSError) -> str:
     """For example ``/run/x: No space left on device``."""
-    names = [str(name) for name in (exc.filename, exc.filename2) if name is not None]
-    return ": ".join([*names, exc.strerror or str(exc)])
+    paths = " and ".join(str(path) for path in (exc.filename, exc.filename2) if path is not None)
+    return f"{paths + ': ' if paths else ''}{exc.strerror or exc}"
 
 
 def _fail(module: AnsibleModule, name: str, exc: Exception, text: str = "", /, **details) -> t.NoReturn:

@@ -263,6 +263,14 @@ class Resident:
         process.close()
         return True
 
+    def sees(self, path: str) -> bool:
+        """Whether there is a file at ``path``, seen from inside."""
+        process = self._find()
+        if process is None:
+            return False
+        with process:
+            return process.has(path)
+
     @property
     def is_view(self) -> bool:
         """Whether it only shows a snapshot, for check mode."""

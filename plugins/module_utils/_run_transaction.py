@@ -234,7 +234,8 @@ class RunTransaction:
                 transaction.leave_open()
                 return dict(result, changed=bool(changes))
             if changes:
-                _furniture.take_out(resident.pid, after)
+                if resident.sees(_furniture.MADE):
+                    _furniture.take_out(after)
                 transaction.close()
         self.warnings += transaction.warnings
         return dict(result, changed=bool(changes), snapshot=transaction.snapshot if changes else None,

@@ -27,6 +27,9 @@ options:
         is deleted too, with an error, if the default is no longer what it was at the opening. If a process still runs
         inside, or for O(shadowed_writes=fail), the close is refused and the transaction stays open.
       - V(aborted) deletes the snapshot, ending what still runs inside. Nothing happens if none is open.
+      - One of several tasks that end a transaction at the same time, such as those of two inventory names of a host,
+        comes first. The others find it over and touch nothing; V(closed) fails then, and says how it ended, V(aborted)
+        warns if it was closed.
       - M(microos.transactional.transaction_info) tells what is open.
     type: str
     choices: [open, closed, aborted]

@@ -74,7 +74,7 @@ def failing(exc, sentence=""):
      "/run/x: No space left on device. Snapshot 2 was deleted"),
     (OSError("odd"), "odd. Snapshot 2 was deleted"),
     (OSError(errno.EXDEV, "Invalid cross-device link", "/a", None, "/b"),
-     "/a: /b: Invalid cross-device link. Snapshot 2 was deleted"),
+     "/a and /b: Invalid cross-device link. Snapshot 2 was deleted"),
 ])
 def test_errors_are_sentences(outcome, exc, text):
     result = outcome(failing(exc, "Snapshot 2 was deleted"))
