@@ -12,6 +12,8 @@ import subprocess
 import pytest
 
 DIRECTORY = "/run/microos-transactional"
+LEFT = ("deleted what an interrupted run had left: snapshot 2. It was never closed, so nothing of its work was kept. If "
+        "that run ended well, its play lacks the task 'microos.transactional.transaction: {state: closed}'")
 RUN = {"key": "0123456789abcdef", "identity": {"machine": "here", "pid": 1, "started": "1"}}
 OTHER = {"key": "fedcba9876543210", "identity": {"machine": "there", "pid": 2, "started": "2"}}
 
@@ -180,8 +182,7 @@ def test_another_run_may_wait(host, run, other):
 def test_a_run_that_is_over_is_replaced(host, run, other):
     first = run.open()
     opened = other.open(_replace=first["transaction"]["id"])
-    assert opened["transaction"]["own"] and opened["warnings"] == [
-        "deleted what an interrupted run had left: snapshot 2"], opened
+    assert opened["transaction"]["own"] and opened["warnings"] == [LEFT], opened
     assert len(host.numbers()) == 2
     other("aborted")
 
@@ -202,7 +203,7 @@ def test_a_dead_leftover_is_cleaned_by_the_next_run(host, run, other):
     os.kill(run.pid(), 9)
     host.wait_for(lambda: not os.path.exists(f"/proc/{run.pid()}/root{DIRECTORY}"))
     opened = other.open()
-    assert opened["warnings"] == ["deleted what an interrupted run had left: snapshot 2"], opened
+    assert opened["warnings"] == [LEFT], opened
     other("aborted")
 
 
@@ -213,7 +214,7 @@ def test_after_a_reboot_nothing_is_open(host, run):
         os.unlink(f"{DIRECTORY}/{name}")  # /run is empty after a boot
     closed = run("closed")
     assert closed["failed"] and "there is no open transaction to close" in closed["msg"]
-    assert run.open()["warnings"] == ["deleted what an interrupted run had left: snapshot 2"]
+    assert run.open()["warnings"] == [LEFT]
 
 
 def test_it_ends_by_itself_if_nobody_enters(host, run):
