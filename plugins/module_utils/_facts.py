@@ -132,7 +132,9 @@ def _transaction(inside: tuple[str, int] | None) -> dict | None:
     """The open transaction, as only root can tell whether it still lives."""
     if inside:
         return {"id": inside[0], "snapshot": inside[1]}
-    found = open_transaction()
+    found = None
+    with contextlib.suppress(PermissionError):
+        found = open_transaction()
     return {key: found.details[key] for key in ("id", "snapshot", "base", "description", "since")} if found else None
 
 

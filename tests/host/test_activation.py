@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import shutil
@@ -14,7 +13,6 @@ import subprocess
 
 import pytest
 
-RUN = pathlib.Path("/run/microos-transactional")
 MARKER = pathlib.Path("/run/reboot-needed")
 CONFIGURATION = pathlib.Path("/etc/tukit.conf.d/testbed.conf")
 UPDATE_CONFIGURATION = pathlib.Path("/etc/transactional-update.conf")
@@ -225,25 +223,18 @@ def test_the_host_forbids_soft_reboots_that_nobody_asked_for(pending, files):
     assert pending.module("reboot", method="soft_reboot", _check=True)["method"] == "soft_reboot"
 
 
-def test_refused_while_a_transaction_is_open(pending, files):
-    details = {"id": "an-id", "snapshot": 7, "description": "work", "since": "2026-01-01T00:00:00Z"}
-    files(RUN / "an-id", "")
-    files(RUN / "0123456789abcdef", f"{os.getpid()} an-id 7\n{json.dumps(details)}\n")
-    (RUN / "open").symlink_to("0123456789abcdef")
-    try:
-        for method in ("auto", "reboot", "soft_reboot"):
-            result = pending.module("reboot", method=method, _check=True)
-            assert "a transaction is open: 'work'" in result["msg"]
-            assert "close or abort it first" in result["msg"]
-            assert result["holder"] == details
-        assert pending.module("reboot", method="none")["pending"]
-        assert pending.module("snapshot_info")["transaction"] == details
-        (RUN / "an-id").unlink()  # the process has another root: the number was given to another one
-        assert pending.module("snapshot_info")["transaction"] is None
-        assert auto(pending)["changed"]
-        (RUN / "an-id").touch()
-    finally:
-        (RUN / "open").unlink()
+def test_refused_while_a_transaction_is_open(pending, run):
+    opened = run.open(description="work")["transaction"]
+    for method in ("auto", "reboot", "soft_reboot"):
+        result = pending.module("reboot", method=method, _check=True)
+        assert "a transaction is open: 'work'" in result["msg"], result
+        assert "close or abort it first" in result["msg"]
+        assert result["holder"]["id"] == opened["id"]
+    assert pending.module("reboot", method="none")["pending"]
+    assert pending.module("snapshot_info")["transaction"]["id"] == opened["id"]
+    os.kill(run.pid(), 9)
+    pending.wait_for(lambda: pending.module("snapshot_info")["transaction"] is None)
+    assert auto(pending)["changed"]
 
 
 def test_no_modules_for_the_running_kernel(pending, change):
