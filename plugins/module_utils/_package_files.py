@@ -27,6 +27,9 @@ from ansible_collections.microos.transactional.plugins.module_utils._tools impor
 # Seen inside of a transaction as it is outside, and no part of a snapshot
 WORKSPACES = "/var/cache/microos-transactional"
 ZYPP_CACHE = "/var/cache/zypp"
+# zypper (1.14.89) keeps files and addresses of its command line here if it cannot install them, and the next time takes
+# them from here without a look at their signature
+ZYPPER_FILES = "/var/cache/zypper/RPMS"
 CHUNK = 1 << 20
 # Bytes that a copy leaves free
 RESERVE = 64 << 20
@@ -191,6 +194,13 @@ def _locked(path: str) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def forget_files() -> None:
+    """What a failed or killed zypper has left of RPM files must not be taken unchecked."""
+    shutil.rmtree(ZYPPER_FILES, ignore_errors=True)
+    if os.path.lexists(ZYPPER_FILES):
+        raise TransactionalError(f"{ZYPPER_FILES} has RPM files that nobody has checked, and cannot be deleted")
 
 
 def private_cache(workspace: Workspace) -> str:

@@ -15,7 +15,7 @@ import typing as t
 from ansible_collections.microos.transactional.plugins.module_utils import _package_requests
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
-from ansible_collections.microos.transactional.plugins.module_utils._package_files import PackageFile
+from ansible_collections.microos.transactional.plugins.module_utils._package_files import PackageFile, forget_files
 from ansible_collections.microos.transactional.plugins.module_utils._package_requests import FILE, SOLVER_ONLY, URL
 from ansible_collections.microos.transactional.plugins.module_utils._package_state import removable, unmet
 from ansible_collections.microos.transactional.plugins.module_utils._tools import zypper
@@ -186,7 +186,11 @@ class Packages(ZypperWork):
             answer = self._zypper(run, root, todo)
             self._refuse_unmet(root, todo, answer)
             return answer
-        self._transact(f"package {self.state} {' '.join(request.text for request in todo)}", work)
+        forget_files()
+        try:
+            self._transact(f"package {self.state} {' '.join(request.text for request in todo)}", work)
+        finally:
+            forget_files()
 
     def _zypper(self, run: Run, root: str, todo: t.Sequence[_package_requests.Request],
                 dry_run: bool = False) -> zypper.Answer:

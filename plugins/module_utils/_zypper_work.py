@@ -20,7 +20,7 @@ from ansible_collections.microos.transactional.plugins.module_utils._errors impo
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
 from ansible_collections.microos.transactional.plugins.module_utils._namespace import read_only_view
 from ansible_collections.microos.transactional.plugins.module_utils._package_files import Workspace, private_cache
-from ansible_collections.microos.transactional.plugins.module_utils._package_requests import without_queries
+from ansible_collections.microos.transactional.plugins.module_utils._package_requests import secrets_in, without_queries
 from ansible_collections.microos.transactional.plugins.module_utils._tools import command, snapper, zypper
 from ansible_collections.microos.transactional.plugins.module_utils._transaction import Transaction, choose_engine
 
@@ -37,9 +37,13 @@ UNCHECKED, IMPORTING = "--no-gpg-checks", "--gpg-auto-import-keys"
 def words(options: str | None, name: str) -> list[str]:
     """What a task has as further options, as a shell would read it."""
     try:
-        return shlex.split(options or "")
+        found = shlex.split(options or "")
     except ValueError as exc:
         raise TransactionalError(f"{name} cannot be read as a shell would: {exc}") from exc
+    if secrets_in(found, logins_only=True):
+        raise TransactionalError(f"{name} has a user name or password in an address, which everybody could read; "
+                                 "define the repository with microos.transactional.repository")
+    return found
 
 
 def has_option(found: t.Iterable[str], option: str) -> bool:

@@ -29,11 +29,10 @@ options:
         allows for a downgrade to it.
       - V(name.arch) is an architecture.
       - C(pattern:), C(product:), C(patch:) or C(srcpackage:) before a name is the type of that name, see O(type).
-      - The absolute path of an RPM file on the host, or its address. One with a user name or password in it is refused,
-        as everybody could read it on the host. Parameters (C(?token=...)) are hidden in results and descriptions, but
-        zypper writes them to its history. A file is installed if exactly its package is, by
-        name, version, release and architecture. Of an address these are known by the name of the file; if such a
-        package is not installed, zypper loads the file to find out.
+      - The absolute path of an RPM file on the host, or its address, which has to end in C(.rpm). An address with a
+        user name or password in it is refused, as everybody could read it on the host. A file is installed if exactly
+        its package is, by name, version, release and architecture. Of an address these are known by the name of the
+        file; if such a package is not installed, zypper loads the file to find out.
       - Shell patterns such as V(name-*) are allowed with O(state=absent).
       - A C(-) or C(~) before a name removes the package in the same step, a C(+) means nothing.
       - The same package to install and to remove is refused.
