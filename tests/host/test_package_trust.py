@@ -328,7 +328,7 @@ def test_a_repository_that_trickles(host):
             assert "in time and was ended" in result["msg"] and "5 s" in result["msg"], result
             assert host.state() == before
         assert "Snapshot" in host.module("package", name="testbed-hello", timeout=5)["msg"]
-        assert host.run("pgrep", "--exact", "zypper|Zypp-main").returncode != 0
+        assert host.run("pgrep", "--runstates", "DRS", "--exact", "zypper|Zypp-main").returncode != 0
 
 
 @contextlib.contextmanager
@@ -368,7 +368,7 @@ def test_a_zypper_that_cannot_be_understood(host, script):
 
 def test_a_full_disk_for_what_zypper_keeps(host):
     before = host.state()
-    host.check("mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", "/var/cache")
+    host.check("mount", "-t", "tmpfs", "-o", "size=20k", "tmpfs", "/var/cache")
     try:
         result = host.module("package", name="testbed-hello")
     finally:
