@@ -102,7 +102,11 @@ def _ask(*arguments: str, empty: t.Container[int] = ()) -> str:
 def _supplements(patterns: t.Sequence[str]) -> dict[str, list[str]]:
     listed = zypper.names(_ask("search", "--supplements", "modalias", empty=[zypper.NOT_FOUND]))
     names = wanted_names(listed, patterns)
-    return parse_supplements(zypper.parse(_ask("info", "--supplements", *names)).text("info")) if names else {}
+    if not names:
+        return {}
+    answer = zypper.parse(_ask("info", "--supplements", *names))
+    zypper.require_readable(answer, "tell what packages are for")
+    return parse_supplements(answer.text("info"))
 
 
 def _providers(file: str) -> list[str]:
