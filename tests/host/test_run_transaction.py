@@ -12,8 +12,8 @@ import subprocess
 import pytest
 
 DIRECTORY = "/run/microos-transactional"
-LEFT = ("deleted what an interrupted run had left: snapshot 2. It was never closed, so nothing of its work was kept. If "
-        "that run ended well, its play lacks the task 'microos.transactional.transaction: {state: closed}'")
+LEFT = ("deleted what an interrupted run had left: snapshot 2. It was never closed, so nothing of its work was kept. "
+        "If that run ended well, its play lacks the task 'microos.transactional.transaction: {state: closed}'")
 RUN = {"key": "0123456789abcdef", "identity": {"machine": "here", "pid": 1, "started": "1"}}
 OTHER = {"key": "fedcba9876543210", "identity": {"machine": "there", "pid": 2, "started": "2"}}
 
