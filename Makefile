@@ -48,7 +48,7 @@ test: deps ## all gates: build lint unit fuzz sanity host inside testbed molecul
 # What comes after the close of a transaction has little to do with the engine: half of the bad snapshots do for one
 test-full: deps ## what make test leaves out: more scenarios, every fault and 50 power cuts, on both engines
 	@SCENARIOS_tukit="hardware default transaction activation" SCENARIOS_snapper="update health_check trial" \
-	INSIDE_snapper="$(MODULES_ONLY)" FUZZ=thorough \
+	INSIDE_snapper="$(MODULES_ONLY)" HOST_tukit="--both-engines -m=once tests/host" FUZZ=thorough \
 	FAULTS="--cuts 15 --faults all" RECOVERY_tukit="--cuts 10 --faults all" RECOVERY_snapper="--cuts 10 --faults half" \
 	$(PYTHON) tests/gates.py --hours 3 --full
 
@@ -80,7 +80,7 @@ fuzz: deps ## broken, hostile and huge input for every parser, in seconds (FUZZ=
 
 host: host-tukit host-snapper ## the engines on a real btrfs, no VM
 host-%: deps
-	$(PYTHON) tests/host/run --engine $*
+	$(PYTHON) tests/host/run --engine $* $(HOST_$*)
 
 testbed: deps ## the test VMs themselves
 	pytest tests/testbed

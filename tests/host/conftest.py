@@ -53,19 +53,26 @@ echo %{{version}} > %{{buildroot}}/usr/share/testbed/%{{name}}
 """
 
 
+def pytest_addoption(parser):
+    parser.addoption("--both-engines", action="store_true", help="also run tests marked once on the tukit guest")
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "tukit: needs tukit on the guest")
     config.addinivalue_line("markers", "snapper: needs a guest without tukit")
+    config.addinivalue_line("markers", "once: has little to do with the engine, so that the snapper guest is enough")
 
 
 def pytest_collection_modifyitems(config, items):
     """A guest has one engine; the tests of the other one run on the other guest."""
-    other = "snapper" if HAS_TUKIT else "tukit"
-    elsewhere = [item for item in items if item.get_closest_marker(other)]
+    others = ["snapper" if HAS_TUKIT else "tukit"]
+    if HAS_TUKIT and not config.getoption("--both-engines"):
+        others.append("once")
+    elsewhere = [item for item in items if any(item.get_closest_marker(other) for other in others)]
     if elsewhere:
         config.hook.pytest_deselected(items=elsewhere)
         items[:] = [item for item in items if item not in elsewhere]
-        print(f"{len(elsewhere)} tests run on the {other} guest instead", file=sys.stderr)
+        print(f"{len(elsewhere)} tests run on the {'snapper' if HAS_TUKIT else 'tukit'} guest instead", file=sys.stderr)
 
 
 class Host:

@@ -11,6 +11,8 @@ import shutil
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 FAST = ("--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000")
 SECRETS = ("one", "two", "three")
 

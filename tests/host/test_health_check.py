@@ -359,6 +359,8 @@ def test_a_certificate_that_is_valid(host, certificate):
 # Run as nobody: prints each command line that there is at some time, once, until it is told to end
 WATCH = """
 import glob, signal, sys
+
+pytestmark = pytest.mark.once
 ended = []
 signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
 seen = set()

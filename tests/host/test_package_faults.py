@@ -18,6 +18,8 @@ import threading
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 REPOSITORIES = "/opt/testbed/repos"
 
 

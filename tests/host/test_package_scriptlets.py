@@ -13,6 +13,8 @@ import pathlib
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 # What rpm can run; triggers with what they are about
 KINDS = [
     "pretrans", "pre", "post", "posttrans", "preun", "postun", "preuntrans", "postuntrans",

@@ -38,6 +38,8 @@ from test_repository import (
     trusted,
 )
 
+pytestmark = pytest.mark.once
+
 THEN = "20260101T000000"
 
 

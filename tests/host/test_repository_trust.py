@@ -35,6 +35,8 @@ from test_repository import (  # they lie beside, not in a package; fixtures are
 )
 from test_repository_keys import answering, owners, place, sign_again  # noqa: F401
 
+pytestmark = pytest.mark.once
+
 ODD = "My Repo (OSS)"
 
 

@@ -14,6 +14,8 @@ import shutil
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 ROOT = "/.snapshots/{}/snapshot"
 
 
