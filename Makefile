@@ -8,10 +8,12 @@ DIST ?= dist
 # one as well; bootstrap needs tukit
 SCENARIOS_tukit ?= trial bootstrap
 SCENARIOS_snapper ?= default transaction activation
-# roles that use modules alone, which the other tests run on both engines
-MODULES_ONLY := $(patsubst %,tests/connection/test_%.py,drivers_role firmware_role nvidia_role hardware_roles maintenance_roles)
+# what has little to do with the engine: roles that use modules alone, which the other tests run on both engines, and what
+# is decided before anything is done on the host
+ONE_ENGINE := $(patsubst %,tests/connection/test_%.py,drivers_role firmware_role nvidia_role hardware_roles maintenance_roles \
+	role_names role_refusals role_values delegation sudo)
 INSIDE_tukit ?= tests/connection
-INSIDE_snapper ?= $(MODULES_ONLY:%=--ignore=%) tests/connection
+INSIDE_snapper ?= $(ONE_ENGINE:%=--ignore=%) tests/connection
 FAULTS ?= --cuts 1 --faults controller-killed
 FUZZ ?= quick
 RECOVERY ?= --cuts 0 --faults kernel-panic
@@ -48,7 +50,7 @@ test: deps ## all gates: build lint unit fuzz sanity host inside testbed molecul
 # What comes after the close of a transaction has little to do with the engine: half of the bad snapshots do for one
 test-full: deps ## what make test leaves out: more scenarios, every fault and 50 power cuts, on both engines
 	@SCENARIOS_tukit="hardware default transaction activation" SCENARIOS_snapper="update health_check trial" \
-	INSIDE_snapper="$(MODULES_ONLY)" HOST_tukit="--both-engines -m=once tests/host" FUZZ=thorough \
+	INSIDE_snapper="$(ONE_ENGINE)" HOST_tukit="--both-engines -m=once tests/host" FUZZ=thorough \
 	FAULTS="--cuts 15 --faults all" RECOVERY_tukit="--cuts 10 --faults all" RECOVERY_snapper="--cuts 10 --faults half" \
 	$(PYTHON) tests/gates.py --hours 3 --full
 
