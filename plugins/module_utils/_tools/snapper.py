@@ -31,7 +31,7 @@ MAKING_SECONDS = 15
 BUS_SOCKET = "/run/dbus/system_bus_socket"
 COLUMNS = ("number,default,active,type,date,user,used-space,cleanup,description,userdata,"
            "pre-number,post-number,post-date")
-NUMBER = re.compile(r"[0-9]{1,10}\Z")
+NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,9})\Z")
 # What the XML of a snapshot's record cannot hold
 UNSTORABLE = "\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff"
 
