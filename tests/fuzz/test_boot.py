@@ -13,7 +13,7 @@ import pathlib
 import tempfile
 from unittest import mock
 
-from fuzzing import NASTY, Parser, damaged, octets, parser_tests, shell, text
+from fuzzing import NASTY, Parser, damaged, is_int, octets, parser_tests, shell, text
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -69,18 +69,18 @@ HEALTH_CHECKER = 'LAST_WORKING_BTRFS_ID=268\nLAST_WORKING_SNAPSHOT="3"\nREBOOTED
 
 
 def starts(found):
-    assert found is None or (type(found[0]) is int and isinstance(found[1], str))
+    assert found is None or (is_int(found[0]) and isinstance(found[1], str))
 
 
 def moments(found):
     for number, moment, is_boot in found:
-        assert type(number) is int
+        assert is_int(number)
         assert moment.tzinfo is datetime.UTC
-        assert type(is_boot) is bool
+        assert isinstance(is_boot, bool)
 
 
 def number_or_none(found):
-    assert found is None or (type(found) is int and found >= 0)
+    assert found is None or (is_int(found) and found >= 0)
 
 
 def record_is_documented(found):
@@ -159,7 +159,7 @@ def test_the_entry_of_a_trial_comes_last_and_has_what_was_added(lines):
 def test_variables_of_the_firmware(value):
     assert isinstance(boot_loader.decode(value), str)
     with mock.patch.object(boot_loader, "_variable", return_value=value):
-        assert type(boot_loader.knows_one_shot()) is bool
+        assert isinstance(boot_loader.knows_one_shot(), bool)
 
 
 @given(one_word)

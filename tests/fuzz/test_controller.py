@@ -50,7 +50,7 @@ def test_whatever_another_run_left_on_the_host(value):
 @given(st.dictionaries(st.sampled_from(["machine", "pid", "started"]), json_values))
 def test_an_unreadable_run_is_not_known_to_be_over(run):
     with mock.patch.object(_run, "_machine", return_value=run.get("machine", "m")):
-        assert type(_run.has_ended(run)) is bool
+        assert isinstance(_run.has_ended(run), bool)
 
 
 @given(st.dictionaries(st.sampled_from(["machine", "pid", "started", "x"]), text), text)
@@ -107,4 +107,4 @@ def test_a_broken_record_of_a_transaction_is_none(said):
         except TransactionalError:
             return
     if found is not None:
-        assert type(found.alive()) is bool
+        assert isinstance(found.alive(), bool)

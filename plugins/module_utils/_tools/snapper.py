@@ -84,7 +84,9 @@ def _parse_row(row: t.Mapping[str, t.Any]) -> dict:
     snapshot = {key.replace("-", "_"): value for key, value in row.items()}
     snapshot["userdata"] = snapshot.get("userdata") or {}
     texts = [snapshot[key] for key in ("description", "cleanup", "date")] + list(snapshot["userdata"].values())
-    if type(snapshot["number"]) is not int or snapshot["number"] < 0 or not all(isinstance(one, str) for one in texts):
+    number = snapshot["number"]
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0 or not all(
+            isinstance(one, str) for one in texts):
         raise ValueError("no number, or no text")
     return snapshot
 
