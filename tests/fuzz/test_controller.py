@@ -33,7 +33,7 @@ def is_sentence(found):
 test_real, test_any_text, test_damaged, test_huge = parser_tests([
     Parser("none", lambda value: _inside.explain("none", value, "setup"), [OTHER], is_sentence, (AnsibleError,)),
     Parser("dead", lambda value: _inside.explain("dead", value, "setup"), ["5"], is_sentence, (AnsibleError,)),
-    Parser("action", lambda value: _inside.full_name(value), ["ansible.legacy.setup", "synchronize"], is_sentence),
+    Parser("action", _inside.full_name, ["ansible.legacy.setup", "synchronize"], is_sentence),
 ])
 
 json_values = st.recursive(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), text),
