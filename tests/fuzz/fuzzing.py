@@ -99,7 +99,9 @@ class Parser:
             with in_time():
                 result = self.call(value)
                 return list(result) if isinstance(result, t.Iterator) else result
-        except self.errors as exc:
+        except Exception as exc:
+            if not isinstance(exc, self.errors):
+                raise
             assert str(exc)
             return exc
 

@@ -214,7 +214,7 @@ def test_the_script_has_the_plan_as_it_is(seconds, new, back, word):
     entry = word.replace("/", "_").replace(":", "_") + ".conf"
     plan = _trial_files.Plan("u-1", seconds, new, back, {new: entry}, f"/efi/loader/entries/{entry}")
     text = _trial_files.script(plan, ["/a", "/b"])
-    head = text.split("\nset -u\n")[0]
+    head = text.split("\nset -u\n", maxsplit=1)[0]
     names = ("id", "seconds", "new", "back", "trial_entry")
     assert shell("\n".join([head, *(f"printf '%s\\n' \"${name}\"" for name in names)])) == (
         "\n".join(["u-1", str(seconds), str(new), " ".join(map(str, back)), plan.trial_entry]) + "\n").encode()
