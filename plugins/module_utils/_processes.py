@@ -181,12 +181,16 @@ def describe(pid: int | None) -> str:
         return process.describe()
 
 
+PID = re.compile(r"[0-9]{1,10}\Z")
+
+
 def parse_locks(text: str, device: int, inode: int) -> int | None:
     """The process that holds a lock on a file, from ``/proc/locks`` (format: proc(5))."""
     wanted = f"{os.major(device):02x}:{os.minor(device):02x}:{inode}"
     for line in text.splitlines():
         fields = line.split()
-        if len(fields) > 5 and fields[1] != "->" and fields[5] == wanted:
+        # the lock of an open file description has no process, and says -1
+        if len(fields) > 5 and fields[1] != "->" and fields[5] == wanted and PID.match(fields[4]):
             return int(fields[4])
     return None
 

@@ -20,8 +20,8 @@ from ansible_collections.microos.transactional.plugins.module_utils._tools impor
 SAFE_SCHEMES = ("https", "dir", "file", "iso", "hd", "cd", "dvd", "plugin")
 HIDDEN = "********"
 # A password may hold any sign if its owner did not encode it; a port is no password
-USER_IN_ADDRESS = re.compile(r"(?<=://)(?:[^/?#\s@:]*:(?!\d+[/?#])\S*|[^/?#\s]*)@")
-ENCODED_USER = re.compile(r"(?<=%3a%2f%2f)(?:(?!%2f)[^&/\s])*%40", re.IGNORECASE)
+USER_IN_ADDRESS = re.compile(r"(?<=://)(?:[^/?#\s@:]*:(?!\d+[/?#])\S{0,8000}|[^/?#\s]{0,8000})@")
+ENCODED_USER = re.compile(r"(?<=%3a%2f%2f)(?:(?!%2f)[^&/\s]){0,8000}%40", re.IGNORECASE)
 # What servers know somebody by, in the query: "?TOKEN", or under a name such as proxypass
 SECRET_OPTION = re.compile(r"(?:pass|passwd|password|passphrase|pwd|user|username|login|secret|token|signature)\Z"
                            r"|(?:sig|(?:api|access|account)_?key)\Z", re.IGNORECASE)

@@ -46,7 +46,7 @@ def tell() -> dict:
     record = _trial_files.parse_record((_read(_trial_files.RECORD) if text is None else text) or "")
     numbers = ("snapshot", "previous", "seconds", "boots")
     record.setdefault("state", "none")
-    return {name: int(value) if name in numbers and value.isascii() and value.isdigit() else value
+    return {name: int(value) if name in numbers and snapper.parse_number(value) is not None else value
             for name, value in record.items()}
 
 

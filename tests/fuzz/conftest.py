@@ -30,7 +30,7 @@ PATIENT = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.to
                                                        hypothesis.HealthCheck.data_too_large]}
 configuration.set_hypothesis_home_dir(str(CACHE / "hypothesis"))
 hypothesis.settings.register_profile("quick", max_examples=25, derandomize=True, database=None, **PATIENT)
-hypothesis.settings.register_profile("thorough", max_examples=800, print_blob=True,
+hypothesis.settings.register_profile("thorough", max_examples=500, print_blob=True,
                                      database=database.DirectoryBasedExampleDatabase(CACHE / "hypothesis" / "examples"),
                                      **PATIENT)
 hypothesis.settings.load_profile("quick")  # if the command line names no other

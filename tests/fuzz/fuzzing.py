@@ -41,6 +41,10 @@ text = st.one_of(st.text(st.characters(exclude_categories=["Cs"])),
 octets = st.one_of(st.binary(), text.map(lambda value: value.encode("utf-8")))
 
 
+def is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 @contextlib.contextmanager
 def in_time(seconds: float = SECONDS) -> t.Iterator[None]:
     def fail(_number, _frame):
@@ -95,7 +99,9 @@ class Parser:
             with in_time():
                 result = self.call(value)
                 return list(result) if isinstance(result, t.Iterator) else result
-        except self.errors as exc:
+        except Exception as exc:
+            if not isinstance(exc, self.errors):
+                raise
             assert str(exc)
             return exc
 

@@ -10,11 +10,10 @@ import datetime
 import json
 import os
 import pathlib
-import re
 import tempfile
 from unittest import mock
 
-from fuzzing import NASTY, Parser, damaged, octets, parser_tests, shell, text
+from fuzzing import NASTY, Parser, damaged, is_int, octets, parser_tests, shell, text
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -70,19 +69,18 @@ HEALTH_CHECKER = 'LAST_WORKING_BTRFS_ID=268\nLAST_WORKING_SNAPSHOT="3"\nREBOOTED
 
 
 def starts(found):
-    assert found is None or (type(found[0]) is int and isinstance(found[1], str) and str(found[0]) not in
-                             re.findall(r"/\.snapshots/(\d+)/snapshot$", found[1]))
+    assert found is None or (is_int(found[0]) and isinstance(found[1], str))
 
 
 def moments(found):
     for number, moment, is_boot in found:
-        assert type(number) is int
+        assert is_int(number)
         assert moment.tzinfo is datetime.UTC
-        assert type(is_boot) is bool
+        assert isinstance(is_boot, bool)
 
 
 def number_or_none(found):
-    assert found is None or type(found) is int
+    assert found is None or (is_int(found) and found >= 0)
 
 
 def record_is_documented(found):
@@ -101,7 +99,8 @@ def told(value):
 
 
 def is_locked_by(value):
-    return [_processes.parse_locks(value, os.makedev(0, device), inode) for device, inode in ((0x17, 45), (0x19, 1034))]
+    return [_processes.parse_locks(value, os.makedev(0, device), inode)
+            for device, inode in ((0x17, 45), (0x19, 1034), (0x06, 321))]
 
 
 def commands(found):
@@ -160,7 +159,7 @@ def test_the_entry_of_a_trial_comes_last_and_has_what_was_added(lines):
 def test_variables_of_the_firmware(value):
     assert isinstance(boot_loader.decode(value), str)
     with mock.patch.object(boot_loader, "_variable", return_value=value):
-        assert type(boot_loader.knows_one_shot()) is bool
+        assert isinstance(boot_loader.knows_one_shot(), bool)
 
 
 @given(one_word)
@@ -185,6 +184,14 @@ def test_a_line_of_the_journal_takes_no_other_with_it(moment, message):
     assert (found[0], found[-1]) == (known[0], known[-1])
 
 
+@given(st.one_of(text, st.sampled_from(NASTY), st.just("1" * 5000), st.just("1 \u00b2 2")))
+def test_whatever_the_updates_left_is_no_number_or_one(said):
+    with mock.patch.multiple(boot_records, _read=mock.Mock(return_value={
+            "LAST_WORKING_SNAPSHOT": said, "LAST_WORKING_SNAPSHOTS": said}), _journal=mock.Mock(return_value="")):
+        assert boot_records.last_working() is None
+        assert boot_records.history({}) == ({}, set())
+
+
 # --- the record of a trial ------------------------------------------------------------------------------------------
 
 
@@ -207,7 +214,7 @@ def test_the_script_has_the_plan_as_it_is(seconds, new, back, word):
     entry = word.replace("/", "_").replace(":", "_") + ".conf"
     plan = _trial_files.Plan("u-1", seconds, new, back, {new: entry}, f"/efi/loader/entries/{entry}")
     text = _trial_files.script(plan, ["/a", "/b"])
-    head = text.split("\nset -u\n")[0]
+    head = text.split("\nset -u\n", maxsplit=1)[0]
     names = ("id", "seconds", "new", "back", "trial_entry")
     assert shell("\n".join([head, *(f"printf '%s\\n' \"${name}\"" for name in names)])) == (
         "\n".join(["u-1", str(seconds), str(new), " ".join(map(str, back)), plan.trial_entry]) + "\n").encode()

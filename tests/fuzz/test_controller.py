@@ -33,7 +33,7 @@ def is_sentence(found):
 test_real, test_any_text, test_damaged, test_huge = parser_tests([
     Parser("none", lambda value: _inside.explain("none", value, "setup"), [OTHER], is_sentence, (AnsibleError,)),
     Parser("dead", lambda value: _inside.explain("dead", value, "setup"), ["5"], is_sentence, (AnsibleError,)),
-    Parser("action", lambda value: _inside.full_name(value), ["ansible.legacy.setup", "synchronize"], is_sentence),
+    Parser("action", _inside.full_name, ["ansible.legacy.setup", "synchronize"], is_sentence),
 ])
 
 json_values = st.recursive(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), text),
@@ -50,7 +50,7 @@ def test_whatever_another_run_left_on_the_host(value):
 @given(st.dictionaries(st.sampled_from(["machine", "pid", "started"]), json_values))
 def test_an_unreadable_run_is_not_known_to_be_over(run):
     with mock.patch.object(_run, "_machine", return_value=run.get("machine", "m")):
-        assert type(_run.has_ended(run)) is bool
+        assert isinstance(_run.has_ended(run), bool)
 
 
 @given(st.dictionaries(st.sampled_from(["machine", "pid", "started", "x"]), text), text)
@@ -107,4 +107,4 @@ def test_a_broken_record_of_a_transaction_is_none(said):
         except TransactionalError:
             return
     if found is not None:
-        assert type(found.alive()) is bool
+        assert isinstance(found.alive(), bool)

@@ -10,7 +10,7 @@ import contextlib
 import json
 import subprocess
 
-from fuzzing import Parser, damaged, parser_tests, shell, text
+from fuzzing import Parser, damaged, is_int, parser_tests, shell, text
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,11 +76,11 @@ CMDLINE = '# ours\nroot=UUID=1 quiet console=ttyS0,115200 x="a b" -- single\n'
 def keys_are_documented(found):
     assert found, "a header without a key is none"
     for key in found:
-        assert type(key.slot) is int
+        assert is_int(key.slot)
         assert isinstance(key.kind, str)
-        assert all(type(pcr) is int for pcr in key.pcrs)
-        assert type(key.pin) is bool
-        assert type(key.pcrlock) is bool
+        assert all(is_int(pcr) for pcr in key.pcrs)
+        assert isinstance(key.pin, bool)
+        assert isinstance(key.pcrlock, bool)
 
 
 def words(found):
@@ -99,7 +99,7 @@ test_real, test_any_text, test_damaged, test_huge = parser_tests([
     Parser("lsinitrd", _initrd.parse_lsinitrd, [LSINITRD], lambda found: words([*found.modules, *found.paths])),
     Parser("modinfo", _drivers.parse_modinfo, [MODINFO], lambda found: words([*found, *found.values()])),
     Parser("symvers", _drivers.parse_versions, [SYMVERS],
-           lambda found: all(isinstance(name, str) and type(value) is int for name, value in found.items())),
+           lambda found: all(isinstance(name, str) and is_int(value) for name, value in found.items())),
     Parser("newest-kernel", lambda value: _drivers.newest([value, "6.12.1-1"]), ["6.16.8-1-default"],
            lambda found: isinstance(found, str)),
     Parser("selinux-booleans", lambda value: _selinux.parse_store(value, "", ""), [BOOLEANS], local_is_documented),
@@ -149,7 +149,10 @@ def accepted(wanted):
 
 @given(st.one_of(damaged([CMDLINE]), command_line), request.filter(accepted))
 def test_an_edited_command_line_is_as_wanted(before, wanted):
-    after = arguments.edit_cmdline(before, wanted)
+    try:
+        after = arguments.edit_cmdline(before, wanted)
+    except TransactionalError:
+        return
     found = arguments.parse_cmdline(after)
     assert arguments.lacks(found[:found.index("--")] if "--" in found else found, wanted) == []
     assert arguments.edit_cmdline(after, wanted) == after

@@ -11,7 +11,7 @@ import pathlib
 import tempfile
 
 import pytest
-from fuzzing import NASTY, Parser, answering, parser_tests, shell, text
+from fuzzing import NASTY, Parser, answering, is_int, parser_tests, shell, text
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,9 +57,9 @@ def answer_is_documented(answer):
     for kind, said in answer.messages:
         assert kind
         assert said
-    assert type(answer.need_reboot) is bool
+    assert isinstance(answer.need_reboot, bool)
     for size in (answer.download_size, answer.size_difference):
-        assert size is None or type(size) is int
+        assert size is None or is_int(size)
     assert isinstance(answer.problems, list)
     for pattern in (zypper.LOCKED, zypper.LICENCE, zypper.UNKNOWN, zypper.EXPIRED, zypper.TOO_OLD):
         assert all(isinstance(found, str) for found in answer.found(pattern))

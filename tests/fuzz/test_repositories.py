@@ -67,8 +67,8 @@ def keys_are_documented(found):
         assert key["fingerprint"] is None or key["fingerprint"] == key["fingerprint"].upper()
         for name in ("user_id", "created", "expires"):
             assert key[name] is None or isinstance(key[name], str)
-        assert type(key["expired"]) is bool
-        assert type(key["revoked"]) is bool
+        assert isinstance(key["expired"], bool)
+        assert isinstance(key["revoked"], bool)
 
 
 def overview(value):

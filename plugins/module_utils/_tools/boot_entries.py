@@ -21,7 +21,7 @@ DIRECTORIES = ("/boot/efi/loader/entries", "/efi/loader/entries", "/boot/loader/
 # What is started and with which options; titles and versions differ without meaning
 KEYS = ("linux", "initrd", "efi", "devicetree", "options")
 COUNTER = re.compile(r"\+\d+(-\d+)?(?=\.conf\Z)", re.ASCII)
-SNAPSHOT = re.compile(r"(?<=\s)(rootflags=\S*/\.snapshots/)(\d+)(?=/snapshot)", re.ASCII)
+SNAPSHOT = re.compile(r"(?<=\s)(rootflags=\S*/\.snapshots/)(\d{1,10})(?=/snapshot)", re.ASCII)
 # What systemd-boot takes for the id of an entry; to bootctl, "@" at the beginning has a meaning of its own
 ID = re.compile(r"[A-Za-z0-9+_.][A-Za-z0-9+_.@-]*\.conf\Z")
 # The entry of a snapshot on trial, there beside the snapshot's own as long as the trial is prepared
@@ -95,7 +95,7 @@ def newest(texts: t.Iterable[tuple[str, str]]) -> dict[int, tuple[str, str]]:
     def version(item: tuple[str, str]) -> list[tuple[int, str]]:
         told = " ".join(f"{key} {value}" for key, value in assignments(item[1]) if key in ("version", "linux"))
         return [(int(part), "") if part[0] in "0123456789" else (-1, part)
-                for part in re.findall("[0-9]+|[^0-9]+", told)]
+                for part in re.findall("[0-9]{1,18}|[^0-9]+", told)]
     found: dict[int, tuple[str, str]] = {}
     for item in sorted(texts, key=version):
         entry = parse(item[1])

@@ -42,7 +42,7 @@ def last_working() -> int | None:
     """The snapshot that passed the last checks of health-checker, unless it is not the same any more."""
     state = _read(HEALTH_CHECKER)
     number, subvolume = (state.get(f"LAST_WORKING_{key}", "") for key in ("SNAPSHOT", "BTRFS_ID"))
-    if not number.isdigit() or not snapper.exists(int(number)):
+    if snapper.parse_number(number) is None or not snapper.exists(int(number)):
         return None
     same = not subvolume or subvolume == str(btrfs.subvolume_id(snapper.path_of(int(number))))
     return int(number) if same else None
@@ -66,7 +66,7 @@ def history(made: t.Mapping[int, datetime.datetime]) -> History:
             else:
                 given_up.add(number)
     working = _read(TRANSACTIONAL_UPDATE).get("LAST_WORKING_SNAPSHOTS", "").split()
-    for number in (int(word) for word in working if word.isdigit()):
+    for number in map(snapper.parse_number, working):
         if number in made and made[number].timestamp() <= os.stat(TRANSACTIONAL_UPDATE).st_mtime:
             found[number] = "transactional-update found it working"
     return History({number: how for number, how in found.items() if number not in given_up}, given_up)

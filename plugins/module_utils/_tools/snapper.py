@@ -31,7 +31,7 @@ MAKING_SECONDS = 15
 BUS_SOCKET = "/run/dbus/system_bus_socket"
 COLUMNS = ("number,default,active,type,date,user,used-space,cleanup,description,userdata,"
            "pre-number,post-number,post-date")
-NUMBER = re.compile(r"[0-9]{1,10}\Z")
+NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,9})\Z")
 # What the XML of a snapshot's record cannot hold
 UNSTORABLE = "\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff"
 
@@ -84,7 +84,9 @@ def _parse_row(row: t.Mapping[str, t.Any]) -> dict:
     snapshot = {key.replace("-", "_"): value for key, value in row.items()}
     snapshot["userdata"] = snapshot.get("userdata") or {}
     texts = [snapshot[key] for key in ("description", "cleanup", "date")] + list(snapshot["userdata"].values())
-    if type(snapshot["number"]) is not int or snapshot["number"] < 0 or not all(isinstance(one, str) for one in texts):
+    number = snapshot["number"]
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0 or not all(
+            isinstance(one, str) for one in texts):
         raise ValueError("no number, or no text")
     return snapshot
 

@@ -124,7 +124,7 @@ def edit(text: str, alias: str, wanted: t.Mapping[str, Value | None]) -> str:
 def remove(text: str, alias: str) -> str:
     """``text`` without an alias; empty if nothing is left that says anything."""
     left = [line for line in _lines(text) if line.section != alias]
-    if not any(line.section for line in left):
+    if not any(line.section is not None for line in left):
         return ""
     return "\n".join(line.text for line in left) + "\n"
 

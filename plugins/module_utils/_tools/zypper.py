@@ -155,7 +155,7 @@ def locked_names(root: str) -> set[str]:
     locks = [dict(line.partition(": ")[::2] for line in block.splitlines() if not line.startswith("#"))
              for block in locks_file(root).split("\n\n")]
     return {lock["solvable_name"] for lock in locks
-            if lock.get("type", "package") == "package" and "solvable_name" in lock
+            if lock.get("type", "package") == "package" and lock.get("solvable_name")
             and not {"repo", "version", "solvable_arch"} & set(lock)}
 
 
