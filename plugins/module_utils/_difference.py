@@ -207,7 +207,7 @@ def _fits(path: str, name: str) -> bool:
     return _size(path) + 1 + _size(name) <= LONGEST
 
 
-def changes_at(before: str, after: str, path: str) -> t.Iterator[Change]:
+def changes_at(before: str, after: str, path: str) -> list[Change]:
     """As ``changes``, of the path itself, without what is below."""
     with opened(before) as old, opened(after) as new, reached(old, path) as one, reached(new, path) as other:
         was, is_ = look(one), look(other)
@@ -216,12 +216,10 @@ def changes_at(before: str, after: str, path: str) -> t.Iterator[Change]:
                 found = aspects(one, was, other, is_)
             except OSError as exc:
                 if is_gone(exc):
-                    return
+                    return []
                 raise _unreadable(path, exc) from exc
-            if found:
-                yield path, MODIFIED, found
-        elif was or is_:
-            yield path, ADDED if is_ else REMOVED, []
+            return [(path, MODIFIED, found)] if found else []
+        return [(path, ADDED if is_ else REMOVED, [])] if was or is_ else []
 
 
 def but_directories(root: str, paths: t.Iterable[str]) -> list[str]:

@@ -55,7 +55,7 @@ def is_open_to_others(path: str) -> bool:
     """Whether somebody else than root can put something there."""
     if not path.startswith("/") or ".." in path.split("/"):
         return True
-    return any(_has_open_part(way) for way in {path, os.path.realpath(path)})
+    return any(_has_open_part(way) for way in (path, os.path.realpath(path)))
 
 
 def _has_open_part(path: str) -> bool:

@@ -130,8 +130,8 @@ def run(argv: t.Sequence[str], env: t.Mapping[str, str] | None = None, timeout: 
         process = subprocess.Popen(argv, env=environment(env), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
                                    start_new_session=True, pass_fds=pass_fds)
-    except OSError as exc:
-        raise TransactionalError(f"cannot run '{argv[0]}': {exc.strerror}", cmd=argv) from exc
+    except (OSError, ValueError) as exc:  # the latter for an argument with a NUL
+        raise TransactionalError(f"cannot run '{argv[0]}': {getattr(exc, 'strerror', None) or exc}", cmd=argv) from exc
     ended = lingered = False
     try:
         ended, lingered = _communicate(process, streams, time.monotonic() + timeout, consume, data)

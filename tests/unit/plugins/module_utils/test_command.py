@@ -68,6 +68,11 @@ def test_no_such_program():
         command.run(["no-such-program"])
 
 
+def test_no_argument_has_a_nul():
+    with pytest.raises(TransactionalError, match="cannot run 'true': embedded null byte"):
+        command.run(["true", "a\0b"])
+
+
 def test_bytes_that_are_no_text():
     assert sh(r"printf '\377\n'").stdout == "\ufffd\n"
 
