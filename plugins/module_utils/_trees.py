@@ -286,4 +286,3 @@ def flags(place: Place, about: os.stat_result) -> int:
         raise
     finally:
         os.close(descriptor)
-
