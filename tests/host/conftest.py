@@ -268,3 +268,94 @@ def build_rpm(tmp_path_factory):
         assert done.returncode == 0, done.stderr
         return str(directory / "noarch" / f"testbed-{name}-{version}-1.noarch.rpm")
     return build
+
+
+@pytest.fixture
+def as_before(host):
+    """What else zypper keeps is as it was before; ``host`` takes care of repos.d only."""
+    yield
+    for place in ("/etc/zypp/credentials.d", "/etc/zypp/services.d"):
+        shutil.rmtree(place, ignore_errors=True)
+    for place in Path("/var/cache/zypp").glob("*/new*"):
+        shutil.rmtree(place)
+
+
+@pytest.fixture
+def inside(host):
+    """What enters an open transaction, and the modules where they are seen in it."""
+    place = Path("/opt/inside")
+    left_out = shutil.ignore_patterns(".cache", ".git", "tests")
+    for path in os.environ["PYTHONPATH"].split(":"):
+        shutil.copytree(path, place, dirs_exist_ok=True, ignore=left_out)
+    run = {"key": "0123456789abcdef", "identity": {"machine": "here", "pid": 1, "started": "1"}}
+    assert host.module("transaction", state="open", _run=run)["snapshot"] == 2
+    pid = Path(f"/run/microos-transactional/{run['key']}").read_text().split()[0]
+    yield ["nsenter", "--target", pid, "--mount", "--root", "--wd", "env", f"PYTHONPATH={place}"]
+    closed = host.module("transaction", state="closed", _run=run)
+    shutil.rmtree(place)
+    assert closed.get("changed"), closed
+
+
+class Owner:
+    """Somebody with secret keys: they sign, and publish what they like."""
+
+    def __init__(self, home, faked=None):
+        self.home = home
+        self._faked = ["--faked-system-time", faked + "!"] if faked else []
+        home.mkdir(mode=0o700)
+
+    def gpg(self, *arguments, data=None):
+        argv = ["gpg", "--homedir", str(self.home), "--batch", "--pinentry-mode", "loopback", "--passphrase", "",
+                *self._faked, *arguments]
+        done = subprocess.run(argv, input=data, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def listed(self, name, record, secret=False):
+        what = "--list-secret-keys" if secret else "--list-keys"
+        told = self.gpg(what, "--with-colons", "--with-keygrip", name).decode()
+        return [line.split(":")[9] for line in told.splitlines() if line.startswith(record)]
+
+    def make(self, name, algorithm="ed25519", usage="sign", expires="never"):
+        self.gpg("--quick-generate-key", name, algorithm, usage, expires)
+        return self.listed(name, "fpr")[0]
+
+    def add_subkey(self, fpr, expires="never"):
+        self.gpg("--quick-add-key", fpr, "ed25519", "sign", expires)
+
+    def claim(self, mine, others_keygrip):
+        """Make somebody's key a subkey, for encryption: that takes no consent of its owner."""
+        done = subprocess.run(
+            ["gpg", "--homedir", str(self.home), "--pinentry-mode", "loopback", "--passphrase", "", "--expert",
+             "--no-tty", *self._faked, "--command-fd", "0", "--status-fd", "2", "--edit-key", mine],
+            input=f"addkey\n13\n{others_keygrip}\nS\nQ\n0\nsave\n", text=True, capture_output=True, check=False)
+        assert "KEY_CREATED S" in done.stderr, done.stderr
+
+    def public(self, name, armor=True):
+        return self.gpg(*(["--armor"] if armor else []), "--export", name)
+
+    def revocation(self, fpr):
+        text = (self.home / "openpgp-revocs.d" / f"{fpr}.rev").read_text()
+        return text.replace(":-----BEGIN", "-----BEGIN").encode()
+
+
+@pytest.fixture
+def owners(tmp_path):
+    """Makes people with keys."""
+    made = []
+
+    def new(faked=None):
+        made.append(Owner(tmp_path / f"gnupg{len(made)}", faked))
+        return made[-1]
+
+    yield new
+    for owner in made:
+        subprocess.run(["gpgconf", "--homedir", owner.home, "--kill", "all"], check=True)
+
+
+@pytest.fixture
+def place():
+    """A directory for a repository of somebody who has keys."""
+    place = Path("/opt/testbed/by-owner")
+    yield place
+    shutil.rmtree(place, ignore_errors=True)

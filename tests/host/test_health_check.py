@@ -405,8 +405,8 @@ def test_what_is_secret_in_an_address_is_seen_by_root_alone(host, server):
         assert not any(secret in json.dumps(result) for secret in secrets)
     assert results[1]["changed"] and results[0]["diff"] == results[1]["diff"]
     assert [result["invocation"]["module_args"]["url"] for result in results] == [shown, shown, None, shown]
-    assert f"{shown} answered with status 503" in plugin.stdout == only(results[2])["output"] + plugin.stdout[
-        plugin.stdout.index("\nhealth check"):]
+    assert f"{shown} answered with status 503" in plugin.stdout
+    assert plugin.stdout == only(results[2])["output"] + plugin.stdout[plugin.stdout.index("\nhealth check"):]
     # another password is another check, also if nothing of it is shown
     other = host.module("health_check", **dict(check, url=url.replace("heim", "heimer")))
     assert other["changed"] and "differs" in other["diff"][0]["after_header"] and "heim" not in json.dumps(other)

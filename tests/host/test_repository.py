@@ -20,6 +20,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("as_before")
 SHELF = "/opt/testbed/repos"
 # Its packages and metadata are signed with a key that the guest does not trust
 SIGNED = f"dir:{SHELF}/unknown-key"
@@ -46,16 +47,6 @@ def repos(host):
 def etc(number=None):
     top = pathlib.Path(f"/.snapshots/{number}/snapshot/etc/zypp" if number else "/etc/zypp")
     return {str(path.relative_to(top)): path.read_text() for path in top.rglob("*") if path.is_file()}
-
-
-@pytest.fixture(autouse=True)
-def as_before(host):
-    """conftest takes care of repos.d only."""
-    yield
-    for place in ("/etc/zypp/credentials.d", "/etc/zypp/services.d"):
-        shutil.rmtree(place, ignore_errors=True)
-    for place in pathlib.Path("/var/cache/zypp").glob("*/new*"):
-        shutil.rmtree(place)
 
 
 @contextlib.contextmanager
@@ -363,22 +354,6 @@ def import_as_it_is(host, path):
     host.check("rpm", "--root", f"/.snapshots/{number}/snapshot", "--import", path)
     host.snapper("modify", "--read-only", str(number))
     host.snapper("modify", "--default", str(number))
-
-
-@pytest.fixture
-def inside(host):
-    """What enters an open transaction, and the modules where they are seen in it."""
-    place = pathlib.Path("/opt/inside")
-    left_out = shutil.ignore_patterns(".cache", ".git", "tests")
-    for path in os.environ["PYTHONPATH"].split(":"):
-        shutil.copytree(path, place, dirs_exist_ok=True, ignore=left_out)
-    run = {"key": "0123456789abcdef", "identity": {"machine": "here", "pid": 1, "started": "1"}}
-    assert host.module("transaction", state="open", _run=run)["snapshot"] == 2
-    pid = pathlib.Path(f"/run/microos-transactional/{run['key']}").read_text().split()[0]
-    yield ["nsenter", "--target", pid, "--mount", "--root", "--wd", "env", f"PYTHONPATH={place}"]
-    closed = host.module("transaction", state="closed", _run=run)
-    shutil.rmtree(place)
-    assert closed.get("changed"), closed
 
 
 def test_inside_of_a_transaction_all_goes_into_its_snapshot(host, inside):

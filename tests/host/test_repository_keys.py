@@ -29,74 +29,16 @@ from test_repository import (
     KEY,
     SHELF,
     SIGNED,
-    as_before,  # noqa: F401
     etc,
     fingerprint,
     import_as_it_is,
-    inside,  # noqa: F401
     served,
     trusted,
 )
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("as_before")]
 
 THEN = "20260101T000000"
-
-
-class Owner:
-    """Somebody with secret keys: they sign, and publish what they like."""
-
-    def __init__(self, home, faked=None):
-        self.home = home
-        self._faked = ["--faked-system-time", faked + "!"] if faked else []
-        home.mkdir(mode=0o700)
-
-    def gpg(self, *arguments, data=None):
-        argv = ["gpg", "--homedir", str(self.home), "--batch", "--pinentry-mode", "loopback", "--passphrase", "",
-                *self._faked, *arguments]
-        done = subprocess.run(argv, input=data, capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def listed(self, name, record, secret=False):
-        what = "--list-secret-keys" if secret else "--list-keys"
-        told = self.gpg(what, "--with-colons", "--with-keygrip", name).decode()
-        return [line.split(":")[9] for line in told.splitlines() if line.startswith(record)]
-
-    def make(self, name, algorithm="ed25519", usage="sign", expires="never"):
-        self.gpg("--quick-generate-key", name, algorithm, usage, expires)
-        return self.listed(name, "fpr")[0]
-
-    def add_subkey(self, fpr, expires="never"):
-        self.gpg("--quick-add-key", fpr, "ed25519", "sign", expires)
-
-    def claim(self, mine, others_keygrip):
-        """Make somebody's key a subkey, for encryption: that takes no consent of its owner."""
-        done = subprocess.run(
-            ["gpg", "--homedir", str(self.home), "--pinentry-mode", "loopback", "--passphrase", "", "--expert",
-             "--no-tty", *self._faked, "--command-fd", "0", "--status-fd", "2", "--edit-key", mine],
-            input=f"addkey\n13\n{others_keygrip}\nS\nQ\n0\nsave\n", text=True, capture_output=True, check=False)
-        assert "KEY_CREATED S" in done.stderr, done.stderr
-
-    def public(self, name, armor=True):
-        return self.gpg(*(["--armor"] if armor else []), "--export", name)
-
-    def revocation(self, fpr):
-        text = (self.home / "openpgp-revocs.d" / f"{fpr}.rev").read_text()
-        return text.replace(":-----BEGIN", "-----BEGIN").encode()
-
-
-@pytest.fixture
-def owners(tmp_path):
-    made = []
-
-    def new(faked=None):
-        made.append(Owner(tmp_path / f"gnupg{len(made)}", faked))
-        return made[-1]
-
-    yield new
-    for owner in made:
-        subprocess.run(["gpgconf", "--homedir", owner.home, "--kill", "all"], check=True)
 
 
 @pytest.fixture
@@ -279,13 +221,6 @@ def sign_again(owner, name, place, signer, *options):
     (place / "repodata" / "repomd.xml.key").write_bytes(owner.public(name))
 
 
-@pytest.fixture
-def place():
-    place = pathlib.Path("/opt/testbed/by-owner")
-    yield place
-    shutil.rmtree(place, ignore_errors=True)
-
-
 @pytest.mark.usefixtures("authority")
 def test_metadata_that_are_signed_by_a_new_subkey_of_a_trusted_key(host, owners, place, certificate):
     owner = owners()
@@ -435,8 +370,7 @@ def test_a_key_that_a_repository_brings_along_is_not_trusted_silently(host, owne
     assert result.get("refreshed"), result
 
 
-@pytest.mark.usefixtures("as_before")
-def test_inside_of_a_transaction_such_a_key_is_taken_out_again(host, owners, place, inside, tmp_path):  # noqa: F811
+def test_inside_of_a_transaction_such_a_key_is_taken_out_again(host, owners, place, inside, tmp_path):
     owner = owners()
     signer, extra = owner.make("signer@testbed"), owner.make("extra@testbed")
     brings_along(owner, place, signer, extra, host)
@@ -451,7 +385,6 @@ def test_inside_of_a_transaction_such_a_key_is_taken_out_again(host, owners, pla
     assert sorted(what_is_trusted(host, 2, tmp_path / "look")) == sorted([*before, ("pub", signer)])
 
 
-@pytest.mark.usefixtures("as_before")
 @pytest.mark.parametrize("where", ["alone", "inside"])
 def test_a_key_that_a_repository_brings_along_with_packages(host, owners, place, request, tmp_path, where):
     owner = owners()
@@ -522,7 +455,7 @@ def test_where_a_redirection_leads_to_is_judged_too(host, certificate):
             assert words in result["msg"], result
             assert "redirected" in result["msg"]
             assert (host.state(), asked) == (before, [])
-        with answering(lambda handler: moved_to("/again")(handler), certificate) as url:
+        with answering(moved_to("/again"), certificate) as url:
             result = host.module("repository", keys=[{"fingerprint": fpr, "url": f"{url}/key"}])
         assert "redirected more than 5 times" in result["msg"], result
         # to another address by HTTPS it may lead

@@ -20,22 +20,20 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from test_repository import (  # they lie beside, not in a package; fixtures are used by their names
+from test_repository import (  # they lie beside, not in a package
     KEY,
     PASSWORD,
     SHELF,
     USER,
-    as_before,  # noqa: F401
     etc,
     fingerprint,
-    inside,  # noqa: F401
     repos,
     served,
     trusted,
 )
-from test_repository_keys import answering, owners, place, sign_again  # noqa: F401
+from test_repository_keys import answering, sign_again
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("as_before")]
 
 ODD = "My Repo (OSS)"
 
@@ -145,7 +143,7 @@ def test_libzypp_follows_no_redirection_from_https_to_http(host, certificate):
 
 # --- metadata --------------------------------------------------------------------------------------------------------
 
-def test_older_metadata_that_are_signed_are_told(host, owners, place):  # noqa: F811
+def test_older_metadata_that_are_signed_are_told(host, owners, place):
     owner = owners()
     fpr = owner.make("vendor@testbed")
     sign_again(owner, fpr, place, fpr)
@@ -213,7 +211,7 @@ def test_metadata_that_are_signed_with_an_expired_key_are_refused(host):
     assert fpr in [row["fingerprint"] for row in host.module("repository_info")["keys"] if row["expired"]]
 
 
-def test_metadata_whose_signature_has_expired_are_refused(host, owners, place):  # noqa: F811
+def test_metadata_whose_signature_has_expired_are_refused(host, owners, place):
     owner = owners("20200101T000000")
     fpr = owner.make("vendor@testbed")
     sign_again(owner, fpr, place, fpr, "--default-sig-expire", "1d")
@@ -293,7 +291,7 @@ def test_secrets_that_would_not_be_read_as_they_are(host, arguments, words):
     assert etc() == before
 
 
-def test_inside_of_a_transaction_a_password_is_in_its_snapshot_alone(host, inside):  # noqa: F811
+def test_inside_of_a_transaction_a_password_is_in_its_snapshot_alone(host, inside):
     assert host.module("repository", _prefix=inside, name="new", baseurl=["https://localhost/"], username=USER,
                        password=PASSWORD)["changed"]
     told = host.run("grep", "-rl", PASSWORD, "/etc", "/run/microos-transactional", "/var/log").stdout.split()

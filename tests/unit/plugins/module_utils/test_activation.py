@@ -180,7 +180,7 @@ def test_whatever_ends_the_preparation_it_is_taken_back(nextroot, error, kind, s
     nextroot.mounted = 2  # one upon the other
     with pytest.raises(kind, match=said) as raised, _nextroot.undone_if_it_fails():
         raise error
-    assert type(raised.value) is kind
+    assert raised.type is kind
     assert nextroot.mounted == 0
     assert nextroot.calls == [["umount", "--recursive", "/run/nextroot"]] * 2
 

@@ -57,8 +57,8 @@ def test_a_file_that_somebody_writes_to_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("make, words", [
-    (lambda path: os.mkfifo(path), "no regular file"),
-    (lambda path: os.mkdir(path), "no regular file"),
+    (os.mkfifo, "no regular file"),
+    (os.mkdir, "no regular file"),
     (lambda path: os.symlink("/dev/zero", path), "no regular file"),
     (lambda path: os.symlink(path, path), "cannot read"),
     (lambda path: socket.socket(socket.AF_UNIX).bind(path), "cannot read"),

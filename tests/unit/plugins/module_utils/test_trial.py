@@ -121,7 +121,8 @@ def test_names_from_a_boot_loader_mean_nothing_to_the_shell(name, tmp_path):
     plan = PLAN._replace(entries={3: name}, trial_entry=f"/esp/{name}/loader/entries/trial.conf")
     script = _trial_files.script(plan, ["/etc/x"])
     path = tmp_path / "head.sh"
-    path.write_text(script.split("set -u\n")[0] + "set -u; planned_entry 3; printf '%s\\n' \"$trial_entry\"\n")
+    head = script.split("set -u\n", maxsplit=1)[0]
+    path.write_text(f"{head}set -u; " + "planned_entry 3; printf '%s\\n' \"$trial_entry\"\n")
     for shell in ("sh", "bash"):
         done = subprocess.run([shell, path], capture_output=True, text=True, check=True, cwd=tmp_path)
         assert done.stdout == f"{name}\n{plan.trial_entry}\n"
@@ -354,7 +355,7 @@ def test_a_preparation_that_does_not_come_to_its_end(preparation, error, kind, s
     with pytest.raises(kind, match=said) as raised, _trial.prepared(Busybody(), 90, 0, once=True):
         assert len(preparation.files()) > 20
         raise error
-    assert type(raised.value) is kind
+    assert raised.type is kind
     assert preparation.files() == []
     assert preparation.calls[-2:] == [["set_one_shot", ""], ["set_default", "m-3.conf"]]
 
