@@ -26,7 +26,7 @@ GATES = ["build", "lint", "unit", "fuzz", "sanity", "molecule-tukit", "molecule-
          "inside-snapper", "host-tukit", "host-snapper", "faults-tukit", "recovery-snapper", "testbed"]
 # what `make test-full` runs, the longest first
 FULL = ["recovery-tukit", "faults-tukit", "faults-snapper", "recovery-snapper", "molecule-tukit", "molecule-snapper",
-        "inside-snapper", "host-tukit", "fuzz"]
+        "inside-snapper", "inside-tukit", "host-tukit", "fuzz"]
 LANES = 3  # on two cores: a VM waits as long as it works
 TABLES = ("faults", "recovery")  # gates whose log is shown in any case
 STALLED = 15 * 60  # seconds that a gate may print nothing: on a busy machine it is slow, and not hung
