@@ -24,6 +24,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 DIRECTORY = "/etc/microos-transactional/health"
 UNITS = "/etc/systemd/system"
 LINKS = ("boot-complete.target.requires", "boot-complete.target.wants", "multi-user.target.wants")
@@ -359,8 +361,6 @@ def test_a_certificate_that_is_valid(host, certificate):
 # Run as nobody: prints each command line that there is at some time, once, until it is told to end
 WATCH = """
 import glob, signal, sys
-
-pytestmark = pytest.mark.once
 ended = []
 signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
 seen = set()

@@ -21,6 +21,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 REPOSITORIES = "/opt/testbed/repos"
 UNKNOWN = "testbed-unknown-key"
 WORKSPACES = pathlib.Path("/var/cache/microos-transactional")
@@ -211,8 +213,6 @@ def test_what_is_no_file_does_not_hold_up_anything(host, directory, make):
 
 SWAP = """
 import os, shutil, sys
-
-pytestmark = pytest.mark.once
 good, bad, path = sys.argv[1:]
 os.makedirs("/tmp/theirs/x", exist_ok=True)
 shutil.copy(good, "/tmp/theirs/x/good"); shutil.copy(bad, "/tmp/theirs/x/bad")
