@@ -227,7 +227,7 @@ def test_refused_while_a_transaction_is_open(pending, run):
     opened = run.open(description="work")["transaction"]
     for method in ("auto", "reboot", "soft_reboot"):
         result = pending.module("reboot", method=method, _check=True)
-        assert "a transaction is open: 'work'" in result["msg"], result
+        assert "a transaction is open: 'ansible: work'" in result["msg"], result
         assert "close or abort it first" in result["msg"]
         assert result["holder"]["id"] == opened["id"]
     assert pending.module("reboot", method="none")["pending"]

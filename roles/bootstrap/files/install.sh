@@ -35,8 +35,9 @@ trap 'exit 129' HUP INT TERM
 [ -n "$number" ] || exit 1
 [ -z "$lost" ] || exit 129
 output=$(mktemp) || exit
+# in the foreground: what ends this script reaches zypper as well
 # shellcheck disable=SC2086
-tukit call "$number" timeout --kill-after=10 "$seconds" \
+tukit call "$number" timeout --foreground --kill-after=10 "$seconds" \
     zypper --non-interactive --ignore-unknown install --no-recommends $required "$@" >"$output" 2>&1
 status=$?
 # of a scriptlet that prints without end, the beginning and the end do
