@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import functools
 import http.server
+import json
 import os
 import pathlib
 import shutil
