@@ -60,6 +60,5 @@ def _difference(host: Host, old: int, new: int) -> dict:
     if new == host.current:
         return {"diff": [default]}
     differs = _snapshot_diff.snapshot_diff(host, host.current, new, [_snapshot_diff.ETC], False, 0, False)
-    return {"diff": [default] + _snapshot_diff.as_diff(
-        host.current, new, differs["packages"], differs["files"], differs["files_count"]),
-            "warnings": differs["warnings"]}
+    content = _snapshot_diff.as_diff(host.current, new, differs["packages"], differs["files"], differs["files_count"])
+    return {"diff": [default, *content], "warnings": differs["warnings"]}
