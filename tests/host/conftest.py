@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.microos.transactional.tests.host import forked
+
 HAS_TUKIT = shutil.which("tukit", path="/usr/sbin") is not None
 REPOSITORIES = "/etc/zypp/repos.d"
 MODULES = "ansible_collections.microos.transactional.plugins.modules."
@@ -58,6 +60,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    forked.start()
     config.addinivalue_line("markers", "tukit: needs tukit on the guest")
     config.addinivalue_line("markers", "snapper: needs a guest without tukit")
     config.addinivalue_line("markers", "once: has little to do with the engine, so that the snapper guest is enough")
@@ -80,6 +83,9 @@ class Host:
 
     engine = "tukit" if HAS_TUKIT else "snapper"
 
+    def __init__(self, directory):
+        self._directory = directory
+
     def run(self, *argv, **kwargs):
         return subprocess.run(argv, capture_output=True, text=True, check=False, **kwargs)
 
@@ -98,7 +104,11 @@ class Host:
 
     def module(self, module, /, **arguments):
         """Run a module of the collection; its result. ``_check`` for check mode, ``_prefix`` for a wrapper command."""
-        out, err = self.start_module(module, **arguments).communicate()
+        if "_prefix" in arguments:
+            out, err = self.start_module(module, **arguments).communicate()
+        else:
+            told = dict(arguments, _ansible_check_mode=arguments.pop("_check", False), _ansible_diff=True)
+            out, err = forked.run(module, told, self._directory)
         assert out, err
         return json.loads(out)
 
@@ -204,7 +214,7 @@ def other(host):
 @pytest.fixture
 def host(tmp_path_factory):
     """The host. A test that leaves a mount, a lock or a process in a snapshot fails."""
-    host = Host()
+    host = Host(tmp_path_factory.mktemp("module"))
     saved = tmp_path_factory.mktemp("etc") / "repos.d"
     shutil.copytree(REPOSITORIES, saved)
     mounts = host.state()["mounts"]
