@@ -8,14 +8,13 @@ DIST ?= dist
 # one as well; bootstrap needs tukit
 SCENARIOS_tukit ?= trial bootstrap
 SCENARIOS_snapper ?= default transaction activation
-# what has little to do with the engine: roles that use modules alone, which the other tests run on both engines, and what
-# is decided before anything is done on the host
-ONE_ENGINE := $(patsubst %,tests/connection/test_%.py,drivers_role firmware_role nvidia_role hardware_roles maintenance_roles \
-	role_names role_refusals role_values delegation sudo)
-# what takes minutes and seldom changes: the real dracut, packages of a driver, logins that are restricted
+CONNECTION := $(wildcard tests/connection/test_*.py)
+# what an engine can make a difference to runs on both of them; what takes minutes and seldom changes (the real dracut,
+# packages of a driver, logins that are restricted) is left to test-full
+BOTH_ENGINES := $(patsubst %,tests/connection/test_%.py,inside modules refusals role rollback)
 LONG := $(patsubst %,tests/connection/test_%.py,initrd_role nvidia_role sudo)
-INSIDE_tukit ?= $(LONG:%=--ignore=%) tests/connection
-INSIDE_snapper ?= $(LONG:%=--ignore=%) $(ONE_ENGINE:%=--ignore=%) tests/connection
+INSIDE_tukit ?= $(filter-out $(LONG),$(CONNECTION))
+INSIDE_snapper ?= $(BOTH_ENGINES)
 FAULTS ?= --cuts 1 --faults controller-killed
 FUZZ ?= quick
 RECOVERY ?= --cuts 0 --faults kernel-panic
@@ -52,7 +51,7 @@ test: deps ## all gates: build lint unit fuzz sanity host inside testbed molecul
 # What comes after the close of a transaction has little to do with the engine: half of the bad snapshots do for one
 test-full: deps ## what make test leaves out: more scenarios, every fault and 50 power cuts, on both engines
 	@SCENARIOS_tukit="hardware default transaction activation" SCENARIOS_snapper="update health_check trial" \
-	INSIDE_tukit="$(LONG)" INSIDE_snapper="$(sort $(ONE_ENGINE) $(LONG))" HOST_tukit="--both-engines -m=once tests/host" FUZZ=thorough \
+	INSIDE_tukit="$(LONG)" INSIDE_snapper="$(filter-out $(BOTH_ENGINES),$(CONNECTION))" HOST_tukit="--both-engines -m=once tests/host" FUZZ=thorough \
 	FAULTS="--cuts 15 --faults all" RECOVERY_tukit="--cuts 10 --faults all" RECOVERY_snapper="--cuts 10 --faults half" \
 	$(PYTHON) tests/gates.py --hours 3 --full
 
