@@ -11,7 +11,7 @@ SCENARIOS_snapper ?= default transaction activation
 CONNECTION := $(wildcard tests/connection/test_*.py)
 # what an engine can make a difference to runs on both of them; what takes minutes and seldom changes (the real dracut,
 # packages of a driver, logins that are restricted) is left to test-full
-BOTH_ENGINES := $(patsubst %,tests/connection/test_%.py,inside modules refusals role rollback)
+BOTH_ENGINES := $(patsubst %,tests/connection/test_%.py,modules refusals role rollback)
 LONG := $(patsubst %,tests/connection/test_%.py,initrd_role nvidia_role sudo)
 INSIDE_tukit ?= $(filter-out $(LONG),$(CONNECTION))
 INSIDE_snapper ?= $(BOTH_ENGINES)
