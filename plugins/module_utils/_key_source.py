@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Get a key file, from an address or from the host: never more than a key file has, and never for ever.
+"""Fetch a key file from an address: never more than a key file has, and never for ever.
 
 Note that this module util is PRIVATE to the collection.
 """
@@ -10,8 +10,6 @@ Note that this module util is PRIVATE to the collection.
 from __future__ import annotations
 
 import http.client
-import os
-import stat
 import threading
 import typing as t
 import urllib.error
@@ -20,10 +18,9 @@ import urllib.parse
 from ansible.module_utils.urls import open_url
 
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
+from ansible_collections.microos.transactional.plugins.module_utils._key_file import KEY_BYTES, bounded
 from ansible_collections.microos.transactional.plugins.module_utils._repository_safety import hide
 
-# More than any key file has
-KEY_BYTES = 1 << 20
 # For each answer of the server, and for all of it
 TIMEOUT_SECONDS = 30
 FETCH_SECONDS = 60
@@ -84,27 +81,8 @@ def _follow(url: str, allow_insecure: bool) -> bytes:
 
 def _whole(stream: t.Any) -> bytes:
     """All of an answer. Python takes one that ends early for complete."""
-    material = stream.read(KEY_BYTES + 1)
-    if len(material) > KEY_BYTES:
-        raise TransactionalError(f"it is larger than {KEY_BYTES >> 20} MiB, which no key file is")
+    material = bounded(stream.read(KEY_BYTES + 1))
     announced = stream.headers.get("Content-Length", "")
     if announced.isdigit() and not stream.headers.get("Content-Encoding") and int(announced) != len(material):
         raise http.client.IncompleteRead(material, int(announced) - len(material))
-    return material
-
-
-def read_file(path: str) -> bytes:
-    """A file of the host. It is opened once, so that nobody can put another one in its place in between."""
-    # not to wait for a writer, if it is a pipe
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    with open(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise TransactionalError("it is no regular file")
-        material = stream.read(KEY_BYTES + 1)
-    return bounded(material)
-
-
-def bounded(material: bytes) -> bytes:
-    if len(material) > KEY_BYTES:
-        raise TransactionalError(f"it is larger than {KEY_BYTES >> 20} MiB, which no key file is")
     return material

@@ -13,7 +13,7 @@ import re
 import typing as t
 from urllib.parse import quote
 
-from ansible_collections.microos.transactional.plugins.module_utils import _key_source
+from ansible_collections.microos.transactional.plugins.module_utils import _key_file, _key_source
 from ansible_collections.microos.transactional.plugins.module_utils._errors import TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._files import Edit, read
 from ansible_collections.microos.transactional.plugins.module_utils._repository_files import (
@@ -283,8 +283,8 @@ class WantedKey:
                 self._material = self._fetch(value)
             else:
                 try:
-                    self._material = (_key_source.read_file(value) if kind == "file"
-                                      else _key_source.bounded(value.encode("utf-8", "surrogateescape")))
+                    self._material = (_key_file.read_file(value) if kind == "file"
+                                      else _key_file.bounded(value.encode("utf-8", "surrogateescape")))
                 except FileNotFoundError:
                     raise
                 except OSError as exc:

@@ -16,7 +16,7 @@ import shlex
 import time
 import typing as t
 
-from ansible_collections.microos.transactional.plugins.module_utils import _key_source, _processes, _resident
+from ansible_collections.microos.transactional.plugins.module_utils import _key_file, _processes, _resident
 from ansible_collections.microos.transactional.plugins.module_utils._errors import Busy, TransactionalError
 from ansible_collections.microos.transactional.plugins.module_utils._host import Host
 from ansible_collections.microos.transactional.plugins.module_utils._namespace import read_only_view
@@ -64,7 +64,7 @@ def packaged_keys(root: str) -> list[openpgp.Certificate]:
     found: list[openpgp.Certificate] = []
     for path in sorted(glob.glob(f"{glob.escape(root)}{PACKAGED_KEYS}/*")):
         with contextlib.suppress(OSError, TransactionalError, openpgp.Damaged):
-            found += openpgp.read(_key_source.read_file(path)).certificates
+            found += openpgp.read(_key_file.read_file(path)).certificates
     return found
 
 
